@@ -1,0 +1,2 @@
+//! The broker's binary.
+fn main() {}

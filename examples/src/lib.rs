@@ -1,0 +1,1 @@
+//! The tutorial programs in Rust, each a sender and a receiver.
