@@ -1,0 +1,42 @@
+//! Every bound that is not a setting, in one place, each with its reason.
+//!
+//! A bound that an operator may want to move is a field of the configuration instead.
+
+/// The smallest `frame_max` a peer may ask for, in bytes (AMQP 0-9-1, section 4.2.3). RabbitMQ 4.1 raised it to 8192,
+/// which broke older amqplib, amqprs and rascal programs; they work here.
+pub const FRAME_MIN_BYTES: u32 = 4096;
+
+/// What a frame may measure before `connection.tune-ok`, in bytes. Large enough for a JWT as password, small enough
+/// that strangers cannot make the broker buffer much.
+pub const FRAME_BEFORE_TUNE_BYTES_MAX: u32 = 8192;
+
+/// How many tables and arrays may nest inside each other. The table parser recurses, so this bounds its stack; no
+/// client library nests beyond a handful.
+pub const TABLE_DEPTH_MAX: usize = 64;
+
+/// Bodies up to this many bytes are copied into the message's own allocation, larger ones keep the buffer they were
+/// gathered in: a small body must not pin a large read buffer.
+pub const INLINE_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Deliveries a consumer may have between its queue and its socket, in messages. Bounds the outbox and keeps one
+/// slow reader from draining a queue into the broker's memory twice.
+pub const CONSUMER_WINDOW_MESSAGES: u32 = 2048;
+
+/// The same bound in body bytes; one message may always pass, however large.
+pub const CONSUMER_WINDOW_BYTES: usize = 1024 * 1024;
+
+/// While this many bytes wait to be written to a socket no further deliveries are encoded for it.
+pub const OUT_BUFFER_HIGH_BYTES: usize = 256 * 1024;
+
+/// While this many bytes wait to be written the socket is not read either: a peer that sends requests but never reads
+/// the answers is held here.
+pub const OUT_BUFFER_PAUSE_READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// Entries in a connection's route cache before it is emptied.
+pub const ROUTE_CACHE_ENTRIES_MAX: usize = 1024;
+
+/// Bytes read from one socket before other work of the same connection gets its turn.
+pub const READ_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Unfinished contents, transactions and unconfirmed publishes are bounded per channel by messages.
+pub const TX_ITEMS_MAX: usize = 1_000_000;
