@@ -1,1 +1,72 @@
-//! The tutorial programs in Rust, each a sender and a receiver.
+//! What all these programs share: where the broker is, and how to fail and stop politely. It hides nothing of AMQP:
+//! every program makes its own lapin calls. Only the programs in `src/bin` call it.
+
+use std::env;
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+
+/// Where a broker started with no configuration listens.
+const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2F";
+
+/// The value of an environment variable, such as `QUEUE`, or what the program uses without it.
+pub fn setting(variable: &str, default: &str) -> String {
+    env::var(variable).unwrap_or_else(|_| default.to_owned())
+}
+
+/// The program's arguments joined to one text, or the default text if there are none.
+pub fn text_of(arguments: impl Iterator<Item = String>, default: &str) -> String {
+    let words: Vec<String> = arguments.collect();
+    if words.is_empty() { default.to_owned() } else { words.join(" ") }
+}
+
+/// Connects to the broker named by `AMQP_URL`, which shows the connection as `name`.
+///
+/// # Errors
+///
+/// A sentence saying what to do, if the URL makes no sense or the broker cannot be reached or refuses.
+pub async fn connect(name: &str) -> Result<Connection> {
+    let url = setting("AMQP_URL", DEFAULT_URL);
+    let uri: AMQPUri = url.parse().map_err(|problem| {
+        anyhow!("AMQP_URL is not usable ({problem}); it should look like {DEFAULT_URL}")
+    })?;
+    // The address only: the URL holds a password.
+    let broker = format!("{}:{}", uri.authority.host, uri.authority.port);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect_uri(uri, properties).await.map_err(|error| match error.kind() {
+        ErrorKind::ProtocolError(reply) => anyhow!(
+            "the broker at {broker} refused the connection: {}. \
+             Check the user, password and virtual host in AMQP_URL.",
+            reply.get_message()
+        ),
+        _ => anyhow!(
+            "cannot reach a broker at {broker}: {error}. \
+             Start one (`cargo run --release` runs Warren) or set AMQP_URL to the address of another."
+        ),
+    })
+}
+
+/// Runs a program until it returns or CTRL+C is pressed, which is the normal way to end a receiver.
+pub fn run(program: impl Future<Output = Result<()>>) -> ExitCode {
+    match run_until_interrupted(program) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_until_interrupted(program: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = program => result,
+            // Leaving at once is enough: a broker takes back what a vanished client had not acknowledged.
+            interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for CTRL+C"),
+        }
+    })
+}

@@ -1,0 +1,72 @@
+"""What all these programs share: where the broker is, and how to fail and stop politely.
+
+AMQP_URL chooses the broker; QUEUE and EXCHANGE, where a program uses one, replace its usual name.
+"""
+
+import os
+import sys
+
+import pika
+from pika.exceptions import (
+    AMQPConnectionError,
+    AMQPError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
+
+
+def connect(name):
+    """Opens a connection that the broker shows as `name`; ends the program if that fails."""
+    parameters = address()
+    parameters.client_properties = {"connection_name": name}
+    # The address only in what is printed: the URL holds a password.
+    broker = f"{parameters.host}:{parameters.port}"
+    try:
+        return pika.BlockingConnection(parameters)
+    except (AMQPConnectionError, OSError) as error:
+        cause = innermost(error)
+        if isinstance(cause, (ProbableAccessDeniedError, ProbableAuthenticationError)):
+            sys.exit(
+                f"the broker at {broker} refused the connection: {cause}. "
+                "Check the user, password and virtual host in AMQP_URL."
+            )
+        sys.exit(
+            f"cannot reach a broker at {broker}: {cause}. "
+            "Start one (`cargo run --release` runs Warren) or set AMQP_URL to the address of another."
+        )
+
+
+def address():
+    """AMQP_URL as pika wants it; ends the program if it makes no sense."""
+    url = os.environ.get("AMQP_URL", DEFAULT_URL)
+    problem = "it does not begin with amqp:// or amqps://"
+    if url.startswith(("amqp://", "amqps://")):
+        try:
+            return pika.URLParameters(url)
+        except Exception as error:  # pika reports a bad URL as whatever its parsing stumbles over
+            problem = error
+    sys.exit(f"AMQP_URL is not usable ({problem}); it should look like {DEFAULT_URL}")
+
+
+def innermost(error):
+    """The cause of a failed connection: pika wraps it, often several times and without a text of its own."""
+    inner = getattr(error, "exception", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+    return innermost(inner) if inner is not None else error
+
+
+def say(text):
+    """Prints one line at once, also when the output is a pipe."""
+    print(text, flush=True)
+
+
+def run(main):
+    """Runs a program until it returns or CTRL+C is pressed, which is the normal way to end a receiver."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        # Leaving at once is enough: a broker takes back what a vanished client had not acknowledged.
+        sys.exit(0)
+    except AMQPError as error:
+        sys.exit(f"the broker ended the conversation: {error or type(error).__name__}")

@@ -1,0 +1,60 @@
+//! Topics, the receiving half: `receive_logs_topic "kern.*" "#.critical"` prints the lines whose topic matches.
+//!
+//! `*` stands for exactly one word, `#` for any number of words, also none.
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail, ensure};
+use futures::StreamExt;
+use lapin::ExchangeKind;
+use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use warren_examples::{connect, run, setting};
+
+fn main() -> ExitCode {
+    run(receive())
+}
+
+async fn receive() -> Result<()> {
+    let exchange = setting("EXCHANGE", "topic_logs");
+    let patterns: Vec<String> = env::args().skip(1).collect();
+    ensure!(
+        !patterns.is_empty(),
+        "say which topics to receive, for example: receive_logs_topic \"kern.*\" \"#.critical\""
+    );
+    let connection = connect("receive_logs_topic").await?;
+    let channel = connection.create_channel().await?;
+    channel
+        .exchange_declare(
+            exchange.as_str().into(),
+            ExchangeKind::Topic,
+            ExchangeDeclareOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+
+    let queue =
+        channel.queue_declare("".into(), QueueDeclareOptions::exclusive(), FieldTable::default()).await?;
+    for pattern in patterns {
+        channel
+            .queue_bind(
+                queue.name().clone(),
+                exchange.as_str().into(),
+                pattern.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+    }
+
+    let automatic = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let mut lines =
+        channel.basic_consume(queue.name().clone(), "".into(), automatic, FieldTable::default()).await?;
+    println!(" [*] Waiting for logs. To exit press CTRL+C");
+    while let Some(line) = lines.next().await {
+        let line = line?;
+        println!(" [x] '{}':'{}'", line.routing_key, String::from_utf8_lossy(&line.data));
+    }
+    bail!("the broker cancelled the consumer")
+}
