@@ -1,0 +1,314 @@
+//! The table of settings: for each its key, variable, flag, valid values, meaning and the reason for its default.
+//!
+//! Loading, error messages, `warren config` and its reference all read this table, so they cannot disagree. It holds
+//! no values: defaults are those of [`Config`].
+
+use std::time::Duration;
+
+use super::value::{Input, MIB, show};
+use super::{Config, Secret};
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Knob {
+    /// `section.name`, as in the file.
+    pub(super) key: &'static str,
+    /// The environment variable.
+    pub(super) env: &'static str,
+    /// The flag of `warren`, where there is one.
+    pub(super) flag: Option<&'static str>,
+    /// What a valid value is, with its unit. Completes "expected ...".
+    pub(super) expects: &'static str,
+    /// What it does and why the default is what it is; lines of at most 100 characters.
+    pub(super) about: &'static [&'static str],
+    /// Takes a value into the configuration; `None` when the value is not valid.
+    pub(super) set: fn(&mut Config, &Input) -> Option<()>,
+    /// The value in TOML.
+    pub(super) show: fn(&Config) -> String,
+    /// Whether the value is kept out of what `warren config` prints.
+    pub(super) secret: bool,
+}
+
+impl Knob {
+    pub(super) fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(_, name)| name)
+    }
+}
+
+/// The longest time a setting takes; more than a day is a slip of the unit.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// All settings, sections together.
+pub(super) static KNOBS: &[Knob] = &[
+    Knob {
+        key: "listen.bind",
+        env: "WARREN_BIND",
+        flag: Some("--bind"),
+        expects: "one or more IP addresses, such as [\"127.0.0.1\", \"::1\"] in a file or 127.0.0.1,::1 elsewhere",
+        about: &[
+            "Addresses to listen on. The default is this machine only, on both IP versions, because some",
+            "clients resolve localhost to ::1 first; without IPv6 the rest is served. 0.0.0.0 means every",
+            "IPv4 address of the machine: traffic is not encrypted, so mind who can reach it.",
+        ],
+        set: |config, input| input.addresses().map(|bind| config.listen.bind = bind),
+        show: |config| show::addresses(&config.listen.bind),
+        secret: false,
+    },
+    Knob {
+        key: "listen.port",
+        env: "WARREN_PORT",
+        flag: Some("--port"),
+        expects: "a TCP port from 0 to 65535, 0 meaning a free one",
+        about: &["TCP port. 5672 is the port registered for AMQP, which every client library tries first."],
+        set: |config, input| input.integer(0..=u16::MAX).map(|port| config.listen.port = port),
+        show: |config| config.listen.port.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "data.folder",
+        env: "WARREN_DATA",
+        flag: Some("--data"),
+        expects: "the path of a folder, or an empty text for none",
+        about: &[
+            "Folder for the broker's files, relative to where it is started. This version keeps messages in",
+            "memory only and does not touch the folder.",
+        ],
+        set: |config, input| input.folder().map(|folder| config.data.folder = folder),
+        show: |config| show::folder(config.data.folder.as_deref()),
+        secret: false,
+    },
+    Knob {
+        key: "log.level",
+        env: "WARREN_LOG",
+        flag: Some("--log"),
+        expects: "off, error, warn, info, debug or trace, and after commas module=level, such as info,warren::server=debug",
+        about: &[
+            "What is logged to standard error. info shows starts, stops and peers that misbehave, not traffic.",
+        ],
+        set: |config, input| input.log_filter().map(|level| config.log.level = level),
+        show: |config| show::text(&config.log.level),
+        secret: false,
+    },
+    Knob {
+        key: "log.format",
+        env: "WARREN_LOG_FORMAT",
+        flag: Some("--log-format"),
+        expects: "text or json",
+        about: &["Form of a log line: text for people, json for collectors, one object a line."],
+        set: |config, input| input.log_format().map(|format| config.log.format = format),
+        show: |config| show::log_format(config.log.format),
+        secret: false,
+    },
+    Knob {
+        key: "server.product",
+        env: "WARREN_SERVER_PRODUCT",
+        flag: None,
+        expects: "a text of 1 to 255 bytes",
+        about: &[
+            "The product that clients are told in connection.start. Some programs insist on RabbitMQ or choose",
+            "another kind of prefetch by it; the default is the truth.",
+        ],
+        set: |config, input| input.short_text().map(|product| config.server.product = product),
+        show: |config| show::text(&config.server.product),
+        secret: false,
+    },
+    Knob {
+        key: "server.cluster_name",
+        env: "WARREN_SERVER_CLUSTER_NAME",
+        flag: None,
+        expects: "a text of 1 to 255 bytes",
+        about: &[
+            "The cluster name that clients are told. A label without further effect, which some clients require.",
+        ],
+        set: |config, input| input.short_text().map(|name| config.server.cluster_name = name),
+        show: |config| show::text(&config.server.cluster_name),
+        secret: false,
+    },
+    Knob {
+        key: "auth.user",
+        env: "WARREN_AUTH_USER",
+        flag: None,
+        expects: "a text of 1 to 255 bytes",
+        about: &["Name of the one user. guest is what client libraries send when told nothing."],
+        set: |config, input| input.short_text().map(|user| config.auth.user = user),
+        show: |config| show::text(&config.auth.user),
+        secret: false,
+    },
+    Knob {
+        key: "auth.password",
+        env: "WARREN_AUTH_PASSWORD",
+        flag: None,
+        expects: "a text of 1 to 255 bytes",
+        about: &["Its password. There is no flag for it: the command lines of processes are public."],
+        set: |config, input| input.short_text().map(|password| config.auth.password = Secret(password)),
+        show: |config| show::text(&config.auth.password.0),
+        secret: true,
+    },
+    Knob {
+        key: "auth.loopback_only",
+        env: "WARREN_AUTH_LOOPBACK_ONLY",
+        flag: None,
+        expects: "true or false",
+        about: &[
+            "Whether that user may log in only from this machine. True, because everybody knows the default",
+            "password. Set it to false in a container, together with a password of your own.",
+        ],
+        set: |config, input| input.boolean().map(|only| config.auth.loopback_only = only),
+        show: |config| config.auth.loopback_only.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "auth.failure_delay",
+        env: "WARREN_AUTH_FAILURE_DELAY",
+        flag: None,
+        expects: "a time with its unit, such as 500ms or 1s, at most 1min",
+        about: &[
+            "Pause before a refused login is answered. Slows guessing down and keeps a program that retries at",
+            "once from doing it thousands of times a second.",
+        ],
+        set: |config, input| {
+            let range = Duration::ZERO..=Duration::from_secs(60);
+            input.duration(range).map(|delay| config.auth.failure_delay = delay)
+        },
+        show: |config| show::duration(config.auth.failure_delay),
+        secret: false,
+    },
+    Knob {
+        key: "limits.handshake_timeout",
+        env: "WARREN_LIMITS_HANDSHAKE_TIMEOUT",
+        flag: None,
+        expects: "a time with its unit, such as 10s, from 100ms to 24h",
+        about: &[
+            "Time a client has from connecting until its connection is open. Enough for a slow link, short",
+            "enough that half-open connections of strangers do not pile up. RabbitMQ's value.",
+        ],
+        set: |config, input| {
+            let range = Duration::from_millis(100)..=DAY;
+            input.duration(range).map(|timeout| config.limits.handshake_timeout = timeout)
+        },
+        show: |config| show::duration(config.limits.handshake_timeout),
+        secret: false,
+    },
+    Knob {
+        key: "limits.heartbeat",
+        env: "WARREN_LIMITS_HEARTBEAT",
+        flag: None,
+        expects: "a time in whole seconds, such as 60s, at most 65535s; 0 suggests none",
+        about: &[
+            "Heartbeat interval suggested to clients, who may ask for another. A dead peer is noticed after two",
+            "to three of them. RabbitMQ's value: short enough to keep most firewalls from forgetting the",
+            "connection, long enough not to punish programs that are busy for a while.",
+        ],
+        set: |config, input| {
+            let heartbeat = input.duration(Duration::ZERO..=Duration::from_secs(u16::MAX.into()))?;
+            (heartbeat.subsec_nanos() == 0).then(|| config.limits.heartbeat = heartbeat)
+        },
+        show: |config| show::duration(config.limits.heartbeat),
+        secret: false,
+    },
+    Knob {
+        key: "limits.frame_max",
+        env: "WARREN_LIMITS_FRAME_MAX",
+        flag: None,
+        expects: "a number of bytes from 4096 to 1048576",
+        about: &[
+            "Largest frame in bytes that is agreed on with clients; larger messages are split. RabbitMQ's value,",
+            "a good balance between few frames and fairness between the channels of a connection.",
+        ],
+        set: |config, input| {
+            let bytes = input.bytes(4096..=MIB).and_then(|bytes| u32::try_from(bytes).ok());
+            bytes.map(|bytes| config.limits.frame_max = bytes)
+        },
+        show: |config| config.limits.frame_max.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "limits.channel_max",
+        env: "WARREN_LIMITS_CHANNEL_MAX",
+        flag: None,
+        expects: "a whole number from 1 to 65535",
+        about: &[
+            "Most channels of one connection. RabbitMQ's value; a program that needs more is leaking them.",
+        ],
+        set: |config, input| input.integer(1..=u16::MAX).map(|channels| config.limits.channel_max = channels),
+        show: |config| config.limits.channel_max.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "limits.connections_max",
+        env: "WARREN_LIMITS_CONNECTIONS_MAX",
+        flag: None,
+        expects: "a whole number from 1 to 1000000",
+        about: &[
+            "Most client connections at a time; further ones are refused. Each needs an open file, so at the",
+            "start it is lowered to what the process may open (ulimit -n).",
+        ],
+        set: |config, input| {
+            input.integer(1..=1_000_000_u32).map(|connections| config.limits.connections_max = connections)
+        },
+        show: |config| config.limits.connections_max.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "limits.message_bytes_max",
+        env: "WARREN_LIMITS_MESSAGE_BYTES_MAX",
+        flag: None,
+        expects: "a size in bytes or with a unit, such as 16MiB, from 1 to 512MiB",
+        about: &[
+            "Largest message body; publishing a larger one closes the channel with 406. What RabbitMQ 3 allows,",
+            "so that programs written for it keep working; RabbitMQ 4 lowered it to 16MiB.",
+        ],
+        set: |config, input| input.bytes(1..=512 * MIB).map(|bytes| config.limits.message_bytes_max = bytes),
+        show: |config| show::bytes(config.limits.message_bytes_max),
+        secret: false,
+    },
+    Knob {
+        key: "limits.consumers_per_channel_max",
+        env: "WARREN_LIMITS_CONSUMERS_PER_CHANNEL_MAX",
+        flag: None,
+        expects: "a whole number from 1 to 1000000",
+        about: &[
+            "Most consumers of one channel; one more closes the connection with 530. Only there to stop a leak.",
+        ],
+        set: |config, input| {
+            input
+                .integer(1..=1_000_000_u32)
+                .map(|consumers| config.limits.consumers_per_channel_max = consumers)
+        },
+        show: |config| config.limits.consumers_per_channel_max.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "limits.memory",
+        env: "WARREN_LIMITS_MEMORY",
+        flag: None,
+        expects: "a percentage of the memory from \"1%\" to \"95%\", or a size of at least 32MiB, such as 2GiB",
+        about: &[
+            "Memory above which publishers have to wait until consumers have caught up. A percentage is of the",
+            "machine's memory, or of the container's if that is less. The default leaves room for what is being",
+            "delivered, for the system's file cache and for other programs.",
+        ],
+        set: |config, input| input.memory().map(|limit| config.limits.memory = limit),
+        show: |config| show::memory(config.limits.memory),
+        secret: false,
+    },
+    Knob {
+        key: "limits.shutdown_grace",
+        env: "WARREN_LIMITS_SHUTDOWN_GRACE",
+        flag: None,
+        expects: "a time with its unit, such as 5s, at most 24h",
+        about: &[
+            "Time clients get to answer connection.close when the broker stops. Less than the 10 seconds after",
+            "which container engines kill.",
+        ],
+        set: |config, input| {
+            input.duration(Duration::ZERO..=DAY).map(|grace| config.limits.shutdown_grace = grace)
+        },
+        show: |config| show::duration(config.limits.shutdown_grace),
+        secret: false,
+    },
+];
