@@ -1,0 +1,129 @@
+//! The command line of `warren`: its flags and subcommands, and the one place that maps outcomes to exit codes.
+//!
+//! Flags are handed to the configuration as text and read there, so that a bad value is explained the same way
+//! wherever it was written. `main.rs` calls it.
+
+#[allow(dead_code, reason = "the banner is printed once there is a server to announce")]
+mod banner;
+mod files;
+mod health;
+mod run;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use warren::config::{self, ConfigError, Loaded, Sources};
+
+/// Exit code for a command line or configuration that cannot be used, the same as clap's.
+const EXIT_USAGE: u8 = 2;
+
+const AFTER_HELP: &str = "\
+Settings come from defaults, then the file, then WARREN_* variables, then flags; later ones win.
+  warren config              shows the effective settings and where each comes from
+  warren config --reference  explains every setting; its output is a configuration file
+
+Connect with amqp://guest:guest@127.0.0.1:5672/ and stop with Ctrl-C.";
+
+/// Warren, an AMQP 0-9-1 message broker. Without a command it runs the broker; nothing has to be configured.
+#[derive(Debug, Parser)]
+#[command(name = "warren", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the effective configuration as TOML, with the origin of each value
+    Config {
+        /// Explain every setting instead: a configuration file with all of them commented out
+        #[arg(long)]
+        reference: bool,
+    },
+    /// Check that a broker answers: exit code 0 when it greets as AMQP 0-9-1, else 1
+    Health(health::HealthArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+struct SettingFlags {
+    /// Addresses to listen on, several separated by commas [default: 127.0.0.1,::1]
+    #[arg(long, global = true, value_name = "ADDRESS", allow_hyphen_values = true)]
+    bind: Vec<String>,
+    /// TCP port, 0 for a free one [default: 5672]
+    #[arg(long, global = true, allow_hyphen_values = true)]
+    port: Option<String>,
+    /// Data folder [default: warren-data]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data: Option<String>,
+    /// Configuration file in TOML [default: none]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to log: a level, or a filter such as info,warren::server=debug [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Form of the log: text or json [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl SettingFlags {
+    fn load(self) -> Result<Loaded, ConfigError> {
+        let bind = (!self.bind.is_empty()).then(|| self.bind.join(","));
+        let flags = [
+            ("--bind", bind),
+            ("--port", self.port),
+            ("--data", self.data),
+            ("--log", self.log),
+            ("--log-format", self.log_format),
+        ];
+        let flags = flags.into_iter().filter_map(|(flag, value)| Some((flag, value?))).collect();
+        Sources { file: self.config, env: env::vars_os().collect(), flags }.load()
+    }
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(Command::Config { reference: true }) = cli.command {
+        return print(&config::reference());
+    }
+    let loaded = match cli.settings.load() {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match cli.command {
+        Some(Command::Config { .. }) => print(&config::effective(&loaded)),
+        Some(Command::Health(args)) => health::check(&args, &loaded.config.listen),
+        None => run::run(loaded.config).unwrap_or_else(|error| {
+            eprintln!("warren: {error:#}");
+            ExitCode::FAILURE
+        }),
+    }
+}
+
+/// Prints to standard output; a reader that has gone away, such as `head`, is no failure.
+fn print(text: &str) -> ExitCode {
+    use std::io::{Write as _, stdout};
+    let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

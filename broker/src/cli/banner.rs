@@ -1,0 +1,77 @@
+//! The few lines a starting broker prints: where it listens, where its data is, how to connect, how to stop.
+//!
+//! Text only; `run.rs` prints it once the listeners are open.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use warren::config::Config;
+
+/// The banner for a broker that listens on `addrs`.
+pub(super) fn banner(config: &Config, addrs: &[SocketAddr]) -> String {
+    let mut out = format!("Warren {}, an AMQP 0-9-1 broker\n", env!("CARGO_PKG_VERSION"));
+    for addr in addrs {
+        let _ = writeln!(out, "  listening  amqp://{addr}");
+    }
+    let _ = writeln!(out, "  data       {}", data(config));
+    if let Some(addr) = addrs.first() {
+        let _ = writeln!(out, "  connect    {}", connect(config, reachable(*addr)));
+    }
+    out.push_str("  stop       Ctrl-C, or SIGTERM; a second one stops at once\n");
+    out
+}
+
+fn data(config: &Config) -> String {
+    let kept = "messages are kept in memory in this version and are gone when it stops";
+    match &config.data.folder {
+        Some(folder) => format!("{} (not used yet: {kept})", folder.display()),
+        None => format!("no folder ({kept})"),
+    }
+}
+
+fn connect(config: &Config, addr: SocketAddr) -> String {
+    let auth = &config.auth;
+    let password = if auth.password.0 == "guest" { "guest" } else { "<password>" };
+    let from = if auth.loopback_only { "from this machine only" } else { "from anywhere" };
+    format!("amqp://{}:{password}@{addr}/ ({from})", auth.user)
+}
+
+/// An address that a client on this machine can use: a listener on all addresses has none of its own.
+pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use warren::config::{Data, Secret};
+
+    use super::*;
+
+    #[test]
+    fn every_listener_has_a_line_and_the_first_is_the_one_to_connect_to() {
+        let addrs = ["0.0.0.0:4242".parse().unwrap(), "[::1]:4242".parse().unwrap()];
+        let text = banner(&Config::default(), &addrs);
+        assert!(
+            text.contains("  listening  amqp://0.0.0.0:4242\n  listening  amqp://[::1]:4242\n"),
+            "{text}"
+        );
+        assert!(text.contains("amqp://guest:guest@127.0.0.1:4242/ (from this machine only)"), "{text}");
+        assert!(text.contains("kept in memory"), "{text}");
+    }
+
+    #[test]
+    fn a_password_of_ones_own_is_not_shown() {
+        let mut config = Config { data: Data { folder: None }, ..Config::default() };
+        config.auth.password = Secret("tulip".to_owned());
+        config.auth.loopback_only = false;
+        let text = banner(&config, &["127.0.0.1:1".parse().unwrap()]);
+        assert!(!text.contains("tulip"), "{text}");
+        assert!(text.contains("amqp://guest:<password>@127.0.0.1:1/ (from anywhere)"), "{text}");
+        assert!(text.contains("no folder"), "{text}");
+    }
+}
