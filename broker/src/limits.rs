@@ -32,6 +32,10 @@ pub const OUT_BUFFER_HIGH_BYTES: usize = 256 * 1024;
 /// the answers is held here.
 pub const OUT_BUFFER_PAUSE_READ_BYTES: usize = 4 * 1024 * 1024;
 
+/// What an output buffer that has been written out keeps for the next frames, in bytes: enough for a request and its
+/// answer without the allocator, little enough for ten thousand connections.
+pub const OUT_BUFFER_KEEP_BYTES: usize = 4 * 1024;
+
 /// Entries in a connection's route cache before it is emptied.
 pub const ROUTE_CACHE_ENTRIES_MAX: usize = 1024;
 

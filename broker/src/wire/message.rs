@@ -89,6 +89,32 @@ impl Message {
         Self::from_parts(parts, &bytes)
     }
 
+    /// The same message with other properties; a large body is shared, not copied.
+    ///
+    /// # Panics
+    ///
+    /// If `properties` measures 4 GiB or more.
+    #[must_use]
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        let head = self.head();
+        let parts = MessageParts {
+            exchange_bytes: head.exchange_bytes,
+            routing_key_bytes: head.routing_key_bytes,
+            properties_bytes: u32::try_from(properties.len()).expect("properties fit one frame"),
+            persistent: head.persistent,
+        };
+        match self.large_body() {
+            Some(body) => {
+                let prefix = [self.exchange(), self.routing_key(), properties].concat();
+                Self::with_large_body(parts, &prefix, body.clone())
+            }
+            None => {
+                let bytes = [self.exchange(), self.routing_key(), properties, self.body()].concat();
+                Self::from_parts(parts, &bytes)
+            }
+        }
+    }
+
     fn head(&self) -> &Head {
         &self.inner.header.header
     }

@@ -4,4 +4,11 @@
 //! Nothing here knows sockets, locks, channels' states or queues. Called by the session, and by the engine for
 //! messages and their properties.
 
+pub mod frame;
 pub mod message;
+pub mod method;
+pub mod out_buffer;
+pub mod properties;
+pub mod table;
+
+mod cursor;
