@@ -3,6 +3,7 @@
 //! The layers, from the bytes up: [`wire`], [`session`], [`engine`], [`store`], [`server`].
 
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod limits;
 pub mod session;

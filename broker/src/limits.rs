@@ -25,6 +25,9 @@ pub const CONSUMER_WINDOW_MESSAGES: u32 = 2048;
 /// The same bound in body bytes; one message may always pass, however large.
 pub const CONSUMER_WINDOW_BYTES: usize = 1024 * 1024;
 
+/// Consumers of one queue. Their ids carry twenty bits for it; real queues have up to some ten thousands.
+pub const CONSUMERS_PER_QUEUE_MAX: u32 = 1 << 20;
+
 /// While this many bytes wait to be written to a socket no further deliveries are encoded for it.
 pub const OUT_BUFFER_HIGH_BYTES: usize = 256 * 1024;
 

@@ -1,0 +1,10 @@
+//! The broker's truth, as plain synchronous data structures: inputs in, effects out.
+//!
+//! Knows no channels, sockets, clocks, locks or disks. The server owns the locks, calls in, and carries the effects
+//! out after it has let them go.
+
+pub mod queue;
+
+/// A client connection, as the server numbers them. Never reused while the broker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);

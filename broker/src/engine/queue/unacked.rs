@@ -1,0 +1,179 @@
+//! [`UnackedMessages`]: the messages of a queue that were delivered and await settlement, each in a numbered slot.
+//!
+//! The slot is how the outside names a delivery. Free slots are reused oldest first, which keeps the occupied ones low
+//! while deliveries are settled in order, so that the memory of a burst can be given back. Called by the queue only.
+
+use super::Seq;
+use super::consumers::ConsumerKey;
+use crate::wire::message::Message;
+
+/// Below this capacity no memory is given back.
+const CAPACITY_KEPT: usize = 16;
+
+/// The end of the list of free slots.
+const NONE: u32 = u32::MAX;
+
+/// A message that awaits settlement. Whether it was delivered before is not kept: whatever returns from here was.
+#[derive(Debug)]
+pub(super) struct UnackedMessage {
+    pub(super) seq: Seq,
+    pub(super) message: Message,
+    /// Whose credit it uses; none if it was taken with `basic.get`.
+    pub(super) holder: Option<ConsumerKey>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Occupied(UnackedMessage),
+    /// A link of the list of free slots. Doubly linked, so that slots at the end can leave it when they are given back.
+    Free {
+        older: u32,
+        newer: u32,
+    },
+}
+
+/// The outstanding messages by slot.
+#[derive(Debug)]
+pub(super) struct UnackedMessages {
+    slots: Vec<Slot>,
+    oldest_free: u32,
+    newest_free: u32,
+    occupied: u32,
+}
+
+impl Default for UnackedMessages {
+    fn default() -> Self {
+        Self { slots: Vec::new(), oldest_free: NONE, newest_free: NONE, occupied: 0 }
+    }
+}
+
+impl UnackedMessages {
+    pub(super) fn len(&self) -> usize {
+        self.occupied as usize
+    }
+
+    /// Keeps a message and names its slot.
+    pub(super) fn insert(&mut self, unacked: UnackedMessage) -> u32 {
+        self.occupied += 1;
+        let slot = self.oldest_free;
+        if slot != NONE {
+            self.unlink(slot);
+            self.slots[slot as usize] = Slot::Occupied(unacked);
+            return slot;
+        }
+        // `NONE` is also what the outside takes for "no slot", so it must stay free.
+        let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot != NONE);
+        self.slots.push(Slot::Occupied(unacked));
+        slot.expect("fewer than 2^32 - 1 deliveries fit into memory")
+    }
+
+    /// Takes a message out; none if the slot holds none.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<UnackedMessage> {
+        let place = self.slots.get_mut(slot as usize)?;
+        if matches!(place, Slot::Free { .. }) {
+            return None;
+        }
+        let freed = Slot::Free { older: self.newest_free, newer: NONE };
+        let Slot::Occupied(unacked) = std::mem::replace(place, freed) else {
+            return None;
+        };
+        match self.newest_free {
+            NONE => self.oldest_free = slot,
+            newest => self.link_newer(newest, slot),
+        }
+        self.newest_free = slot;
+        self.occupied -= 1;
+        self.give_back();
+        Some(unacked)
+    }
+
+    /// Drops all messages and gives the memory back.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Drops the free slots at the end, and their memory once there is a lot of it.
+    fn give_back(&mut self) {
+        while let (Some(Slot::Free { .. }), Ok(behind)) = (self.slots.last(), u32::try_from(self.slots.len()))
+        {
+            self.unlink(behind - 1);
+            self.slots.pop();
+        }
+        let capacity = self.slots.capacity();
+        if capacity > CAPACITY_KEPT && self.slots.len() <= capacity / 4 {
+            self.slots.shrink_to(CAPACITY_KEPT.max(capacity / 2));
+        }
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let Slot::Free { older, newer } = self.slots[slot as usize] else {
+            unreachable!("only free slots are in the list of free slots");
+        };
+        match older {
+            NONE => self.oldest_free = newer,
+            older => self.link_newer(older, newer),
+        }
+        match newer {
+            NONE => self.newest_free = older,
+            newer => self.link_older(newer, older),
+        }
+    }
+
+    fn link_newer(&mut self, slot: u32, to: u32) {
+        if let Slot::Free { newer, .. } = &mut self.slots[slot as usize] {
+            *newer = to;
+        }
+    }
+
+    fn link_older(&mut self, slot: u32, to: u32) {
+        if let Slot::Free { older, .. } = &mut self.slots[slot as usize] {
+            *older = to;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unacked(seq: u64) -> UnackedMessage {
+        UnackedMessage { seq: Seq(seq), message: Message::new("", "", &[], false, &[]), holder: None }
+    }
+
+    #[test]
+    fn a_slot_takes_24_bytes() {
+        assert_eq!(size_of::<Slot>(), 24);
+    }
+
+    #[test]
+    fn a_slot_gives_its_message_once() {
+        let mut messages = UnackedMessages::default();
+        let slots: Vec<u32> = (0..5).map(|seq| messages.insert(unacked(seq))).collect();
+        assert_eq!(messages.remove(slots[2]).map(|found| found.seq), Some(Seq(2)));
+        assert!(messages.remove(slots[2]).is_none());
+        assert!(messages.remove(77).is_none());
+        assert!(messages.remove(u32::MAX).is_none());
+        assert_eq!(messages.len(), 4);
+        assert_eq!(messages.insert(unacked(9)), slots[2], "the free slot is used before a new one");
+    }
+
+    #[test]
+    fn memory_is_given_back_while_a_few_deliveries_stay_outstanding() {
+        let mut messages = UnackedMessages::default();
+        let mut outstanding: std::collections::VecDeque<u32> =
+            (0..100_000).map(|seq| messages.insert(unacked(seq))).collect();
+        // The oldest is settled first; then ten remain outstanding at any moment.
+        for seq in 0..300_000 {
+            let slot = outstanding.pop_front().unwrap_or(NONE);
+            assert!(messages.remove(slot).is_some());
+            if outstanding.len() < 10 {
+                outstanding.push_back(messages.insert(unacked(seq)));
+            }
+        }
+        assert_eq!(messages.len(), outstanding.len());
+        assert!(messages.slots.capacity() <= 64, "still {} slots", messages.slots.capacity());
+        outstanding.iter().for_each(|&slot| drop(messages.remove(slot)));
+        assert_eq!((messages.len(), messages.slots.len()), (0, 0));
+        assert_eq!((messages.oldest_free, messages.newest_free), (NONE, NONE));
+    }
+}
