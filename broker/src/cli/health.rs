@@ -3,7 +3,7 @@
 //! It does not log in, so it needs no password and leaves no trace in the broker but a closed connection. Container
 //! engines call it, through the image's HEALTHCHECK.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,7 +58,14 @@ fn resolve(address: Option<&str>, listen: &Listen) -> io::Result<SocketAddr> {
 }
 
 fn greet(addr: SocketAddr, timeout: Duration) -> io::Result<()> {
-    let named = |what: &'static str| move |error| io::Error::other(format!("{addr}: {what}: {error}"));
+    let named = |what: &'static str| {
+        move |error: io::Error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                io::Error::other(format!("{addr}: {what} within {} ms", timeout.as_millis()))
+            }
+            _ => io::Error::other(format!("{addr}: {what}: {error}")),
+        }
+    };
     let mut stream = TcpStream::connect_timeout(&addr, timeout).map_err(named("cannot connect"))?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
@@ -114,7 +121,7 @@ mod tests {
     fn a_peer_that_says_nothing_is_not_healthy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let error = greet(listener.local_addr().unwrap(), Duration::from_millis(50)).unwrap_err();
-        assert!(error.to_string().contains("no connection.start"), "{error}");
+        assert!(error.to_string().contains("no connection.start within 50 ms"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,141 @@
+//! Rules about the source that no compiler checks: which layer may use what, how long a file may be, what every
+//! module begins with, and what must not be in the repository.
+//!
+//! It reads source as text. Comments, string literals and code under `#[cfg(test)]` do not count for the layers.
+
+mod layers;
+mod source;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use layers::layer_violations;
+
+/// The hard limit; 500 is what to aim for.
+const LINES_MAX: usize = 800;
+
+/// Folders that hold no source of ours.
+const SKIPPED_FOLDERS: [&str; 7] =
+    ["target", "node_modules", ".git", ".venv", "corpus", "artifacts", "__pycache__"];
+
+/// Absolute paths of somebody's machine, in pieces so that this file does not contain them.
+const PRIVATE_PATHS: [&str; 3] = [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/Use", "rs/")];
+
+/// Where lock files may say that packages come from: the public registries.
+const PUBLIC_REGISTRIES: [&str; 2] =
+    ["registry+https://github.com/rust-lang/crates.io-index", "https://registry.npmjs.org/"];
+
+#[test]
+fn the_repository_is_tidy() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let mut files = Vec::new();
+    collect(root, &mut files);
+    files.sort();
+    assert!(files.iter().any(|file| file.ends_with("broker/src/lib.rs")), "the walk found no source");
+
+    let mut report = String::new();
+    for file in &files {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        let name = file.strip_prefix(root).unwrap_or(file).to_string_lossy().replace('\\', "/");
+        for violation in violations(&name, &text) {
+            let _ = writeln!(report, "{name}{violation}");
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of the repository can be read") {
+        let entry = entry.expect("a folder of the repository can be read");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type().expect("a file has a type");
+        if kind.is_dir() && !SKIPPED_FOLDERS.contains(&name.as_str()) {
+            collect(&entry.path(), files);
+        } else if kind.is_file() && is_checked(&name) {
+            files.push(entry.path());
+        }
+    }
+}
+
+fn is_checked(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("rs" | "md" | "toml" | "py" | "js" | "mjs" | "sh" | "txt" | "lock"))
+        || matches!(name, "package-lock.json" | "Dockerfile" | "test" | "run")
+}
+
+/// All violations in the file called `name`, each as `:line: what is wrong`.
+fn violations(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if name.ends_with(".lock") || name.ends_with("package-lock.json") {
+        check_registries(text, &mut found);
+        return found;
+    }
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.ends_with([' ', '\t', '\r']) {
+            found.push(format!(":{number}: white space at the end of the line"));
+        }
+        for path in PRIVATE_PATHS.iter().filter(|path| line.contains(**path)) {
+            found.push(format!(":{number}: a path of somebody's machine: {path}"));
+        }
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        found.push(": no newline at the end of the file".to_owned());
+    }
+    if name.ends_with(".rs") {
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            found.push(format!(": {lines} lines, more than {LINES_MAX}"));
+        }
+        if !has_module_header(text) {
+            found.push(": no //! header that says what the module is".to_owned());
+        }
+        found.extend(layer_violations(name, text));
+    }
+    found
+}
+
+/// Whether a module comment comes before any item; inner attributes may come first.
+fn has_module_header(text: &str) -> bool {
+    let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
+    first.is_some_and(|line| line.strip_prefix("//!").is_some_and(|words| !words.trim().is_empty()))
+}
+
+fn check_registries(text: &str, found: &mut Vec<String>) {
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim().trim_end_matches(',');
+        let Some(place) = line.strip_prefix("source = ").or_else(|| line.strip_prefix("\"resolved\": "))
+        else {
+            continue;
+        };
+        if !PUBLIC_REGISTRIES.iter().any(|registry| place.trim_matches('"').starts_with(registry)) {
+            found.push(format!(":{number}: not from a public registry: {place}"));
+        }
+    }
+}
+
+#[test]
+fn the_checks_find_what_they_look_for() {
+    let long = format!("//! Long.\n{}", "\n".repeat(LINES_MAX));
+    let private = format!("Run {}x.\n", PRIVATE_PATHS[0]);
+    let table = [
+        ("client/src/a.rs", "//! Good.\nfn a() {}\n", 0),
+        ("client/src/a.rs", "#![allow(missing_docs)]\n\n//! Good.\nfn a() {}\n", 0),
+        ("client/src/a.rs", "fn a() {}\n", 1),
+        ("client/src/a.rs", "//!\nfn a() {}\n", 1),
+        ("client/src/a.rs", "", 1),
+        ("client/src/a.rs", "//! Space. \nfn a() {}\t\n", 2),
+        ("client/src/a.rs", "//! No newline.", 1),
+        ("client/src/a.rs", long.as_str(), 1),
+        ("README.md", private.as_str(), 1),
+        ("README.md", "Good.\n", 0),
+        ("Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n", 0),
+        ("Cargo.lock", "source = \"registry+https://mirror.example/index\"\n", 1),
+        ("package-lock.json", "  \"resolved\": \"https://registry.npmjs.org/a.tgz\",\n", 0),
+        ("package-lock.json", "  \"resolved\": \"http://127.0.0.1:4873/a.tgz\",\n", 1),
+    ];
+    for (name, text, count) in table {
+        let found = violations(name, text);
+        assert_eq!(found.len(), count, "{name}: {text:?}: {found:?}");
+    }
+}
