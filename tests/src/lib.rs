@@ -1,1 +1,81 @@
-//! End-to-end tests: real clients against a real broker process.
+//! The harness of the end-to-end tests: a real broker process, and real programs that talk to it.
+//!
+//! It knows how to start, watch and stop processes, and nothing of what a broker should do: that is for the tests.
+//! Everything here fails by panicking, with the output of the processes involved, because only tests call it.
+//!
+//! With `AMQP_URL` set, the same tests run against that broker instead of a fresh Warren, which shows whether they ask
+//! for the right thing.
+
+mod broker;
+mod program;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use broker::Broker;
+pub use program::Program;
+
+/// How long anything may take before a test gives up. Long, because it only decides how soon a broken broker is
+/// reported: a healthy one takes milliseconds, but the machine may be busy with other tests.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at that cannot wake us.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a member of the workspace")
+}
+
+/// A program of this workspace, built in the same profile as the running test.
+pub fn built(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    // target/<profile>/deps/<test> and target/<profile>/<program>.
+    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
+    let path = profile.join(name);
+    assert!(
+        path.is_file(),
+        "no program at {}: run `cargo build --workspace` with the same profile, or ./test, which does",
+        path.display()
+    );
+    path
+}
+
+/// The Python interpreter that has the clients' packages.
+pub fn python() -> PathBuf {
+    let path =
+        env::var_os("WARREN_TEST_PYTHON").map_or_else(|| workspace().join(".venv/bin/python"), PathBuf::from);
+    assert!(path.is_file(), "no Python at {}: run ./test once, it prepares one", path.display());
+    path
+}
+
+/// The scripts for clients in other languages.
+pub fn clients() -> PathBuf {
+    workspace().join("tests/clients")
+}
+
+/// Waits until `look` finds something, or panics at the deadline saying `what` did not happen.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// The same as [`eventually`] for a look that has to ask somebody, such as a broker.
+pub async fn eventually_async<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}

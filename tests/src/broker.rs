@@ -1,0 +1,212 @@
+//! The broker under test: a fresh Warren process per test, or the one that `AMQP_URL` names. It does not speak AMQP,
+//! except to remove from a foreign broker what a test left there.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{Connection, ConnectionProperties};
+use tempfile::TempDir;
+
+use crate::{Program, built};
+
+/// How long Warren may take to stop before it is killed and the test fails: its own limit for saying goodbye to clients
+/// is shorter.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// A broker for one test.
+///
+/// Dropping it stops a Warren and checks that it stopped cleanly and reported no error of its own while it ran.
+#[derive(Debug)]
+pub struct Broker {
+    url: String,
+    port: u16,
+    names: Mutex<Vec<Name>>,
+    // Declared before the folder, so that the process has ended when the folder is removed.
+    program: Option<Program>,
+    data: Option<TempDir>,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Queue(String),
+    Exchange(String),
+}
+
+impl Broker {
+    /// The broker that `AMQP_URL` names, otherwise a fresh Warren on a free port with an empty data folder.
+    pub fn start() -> Self {
+        match env::var("AMQP_URL") {
+            Ok(url) => Self::foreign(url),
+            Err(_) => Self::warren(&[]),
+        }
+    }
+
+    /// A fresh Warren with further command-line arguments, whatever `AMQP_URL` says.
+    pub fn warren(arguments: &[&str]) -> Self {
+        let data = TempDir::new().expect("a temporary folder can be made");
+        let binary = env::var_os("WARREN_BIN").map_or_else(|| built("warren"), PathBuf::from);
+        let mut command = Command::new(binary);
+        command.args(["--port", "0", "--data"]).arg(data.path()).args(arguments).current_dir(data.path());
+        for (variable, _) in env::vars_os() {
+            // The settings of the person who runs the tests must not change what they see, except for how much is logged.
+            if variable.to_string_lossy().starts_with("WARREN_") && variable != "WARREN_LOG" {
+                command.env_remove(variable);
+            }
+        }
+        let program = Program::start("warren", command.env("NO_COLOR", "1"));
+        let announcement = program.wait_for("amqp://");
+        let port = port_in(&announcement)
+            .unwrap_or_else(|| panic!("warren announced an address without a port: {announcement}"));
+        let url = format!("amqp://guest:guest@127.0.0.1:{port}/%2F");
+        Self { url, port, names: Mutex::default(), program: Some(program), data: Some(data) }
+    }
+
+    fn foreign(url: String) -> Self {
+        let port = port_in(&url).unwrap_or(5672);
+        Self { url, port, names: Mutex::default(), program: None, data: None }
+    }
+
+    /// The address for clients, with user and password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether this is somebody else's broker, of which more cannot be expected than AMQP and RabbitMQ's extensions.
+    pub fn is_foreign(&self) -> bool {
+        self.program.is_none()
+    }
+
+    /// The process of a Warren, to signal it or to look at its log.
+    pub fn program(&mut self) -> Option<&mut Program> {
+        self.program.as_mut()
+    }
+
+    /// The data folder of a Warren.
+    pub fn data(&self) -> Option<&std::path::Path> {
+        self.data.as_ref().map(TempDir::path)
+    }
+
+    /// A queue name that no other test uses; a foreign broker loses the queue at the end of the test.
+    pub fn queue(&self, base: &str) -> String {
+        let name = unique(base);
+        self.remember(Name::Queue(name.clone()));
+        name
+    }
+
+    /// An exchange name that no other test uses; a foreign broker loses the exchange at the end of the test.
+    pub fn exchange(&self, base: &str) -> String {
+        let name = unique(base);
+        self.remember(Name::Exchange(name.clone()));
+        name
+    }
+
+    fn remember(&self, name: Name) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    }
+
+    /// Stops a Warren and checks how it went.
+    fn stop(program: &mut Program) {
+        program.terminate();
+        let status = program.ended_within(STOP_LIMIT);
+        program.drain();
+        let status =
+            status.unwrap_or_else(|| panic!("warren was still running {STOP_LIMIT:?} after SIGTERM"));
+        assert!(status.success(), "warren did not stop cleanly: {status}");
+        let complaints: Vec<String> =
+            program.all_lines().into_iter().filter(|line| is_complaint(line)).collect();
+        assert!(complaints.is_empty(), "warren logged errors of its own: {complaints:#?}");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        match &mut self.program {
+            // After a failure the log is what matters: the program prints it when it is dropped.
+            Some(_) if thread::panicking() => {}
+            Some(program) => Self::stop(program),
+            None => {
+                let names = self.names.get_mut().unwrap_or_else(PoisonError::into_inner);
+                remove(self.url.clone(), std::mem::take(names));
+            }
+        }
+    }
+}
+
+/// A peer's fault is logged as a warning at most, so an error in the log, or a panic, is Warren's own.
+fn is_complaint(line: &str) -> bool {
+    line.split_whitespace().any(|word| word == "ERROR")
+        || line.contains("\"level\":\"ERROR\"")
+        || line.contains("panicked at")
+}
+
+fn unique(base: &str) -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    format!("{base}-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The port in the first `amqp://host:port` of a text.
+fn port_in(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("amqp://")?;
+    let authority = rest.split(['/', ' ']).next()?;
+    let digits: String = authority.rsplit_once(':')?.1.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// Removes what a test declared. Errors do not matter: the next test uses other names.
+fn remove(url: String, names: Vec<Name>) {
+    let removal = async move {
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+        for name in names {
+            // An error closes the channel, so each has its own.
+            let channel = connection.create_channel().await?;
+            let _ = match name {
+                Name::Queue(name) => {
+                    channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.map(drop)
+                }
+                Name::Exchange(name) => {
+                    channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await
+                }
+            };
+        }
+        connection.close(200, "OK".into()).await
+    };
+    // A thread of its own, because a test may drop its broker inside an async runtime.
+    let removed = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map(|runtime| runtime.block_on(removal))
+    });
+    let _ = removed.join();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_found_in_an_announcement_and_in_a_url() {
+        assert_eq!(port_in("listening on amqp://127.0.0.1:40123"), Some(40123));
+        assert_eq!(port_in("  connect with amqp://guest:guest@127.0.0.1:5680/%2F today"), Some(5680));
+        assert_eq!(port_in("ready: amqp://127.0.0.1:1, amqp://[::1]:2"), Some(1));
+        assert_eq!(port_in("amqp://127.0.0.1"), None);
+        assert_eq!(port_in("no address"), None);
+    }
+
+    #[test]
+    fn errors_and_panics_in_a_log_are_complaints_and_warnings_are_not() {
+        assert!(is_complaint("2026-01-01T00:00:00Z ERROR warren::server: the store failed"));
+        assert!(is_complaint(r#"{"timestamp":"2026","level":"ERROR","message":"x"}"#));
+        assert!(is_complaint("thread 'main' panicked at src/main.rs:1:1:"));
+        assert!(!is_complaint("2026-01-01T00:00:00Z  WARN warren::server: 501 FRAME_ERROR from a client"));
+    }
+}
