@@ -3,7 +3,9 @@
 //! Knows no channels, sockets, clocks, locks or disks. The server owns the locks, calls in, and carries the effects
 //! out after it has let them go.
 
+pub mod exchange;
 pub mod queue;
+pub mod topology;
 
 /// A client connection, as the server numbers them. Never reused while the broker runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,0 +1,482 @@
+//! [`Topology`]: the exchanges, bindings and queue names of one vhost, and the way a message takes through them.
+//!
+//! It holds the server's handle `Q` of each queue and never looks inside. Queues, exchanges and bindings have dense
+//! numbers, so that duplicates are found by comparing integers and nothing needs to be said twice by name. No locks, no
+//! permissions (the server has checked them), no messages. The server is the only caller.
+
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+use foldhash::{HashMap, HashMapExt};
+
+use super::{
+    ConnectionId,
+    exchange::{Entry, ExchangeKind, ExchangeOptions, HeadersRule, RouteTable, Target},
+    queue::QueueOptions,
+};
+use crate::error::AmqpError;
+
+mod arena;
+mod bindings;
+mod listing;
+mod names;
+mod route;
+
+pub(crate) use self::arena::Arena;
+pub use self::listing::{BindingView, ExchangeView, QueueView};
+use self::{
+    bindings::{BindingSpec, BindingTable},
+    names::ByName,
+};
+
+/// The default exchange is the first one made.
+const DEFAULT_EXCHANGE: u32 = 0;
+
+/// What begins with this is the broker's to create.
+const RESERVED_PREFIX: &str = "amq.";
+
+/// What a binding leads to, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination<'a> {
+    /// A queue.
+    Queue(&'a str),
+    /// A further exchange.
+    Exchange(&'a str),
+}
+
+/// Who thought of a queue's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QueueName {
+    /// The client, who may not create names that begin with `amq.`.
+    Given,
+    /// The broker itself.
+    Generated,
+}
+
+/// What a queue declaration came to.
+#[derive(Debug, Clone)]
+pub struct Declared<Q> {
+    /// The queue's handle.
+    pub queue: Q,
+    /// Whether it was made just now.
+    pub created: bool,
+}
+
+/// Whether a request changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It did.
+    Changed,
+    /// Everything was so already.
+    Unchanged,
+}
+
+/// One vhost's exchanges, bindings and queue names.
+#[derive(Debug)]
+pub struct Topology<Q> {
+    vhost: Box<str>,
+    generation: u64,
+    queues: Arena<QueueEntry<Q>>,
+    queue_names: HashMap<ByName<QueueOptions>, u32>,
+    exclusive: HashMap<ConnectionId, Vec<u32>>,
+    exchanges: Arena<ExchangeEntry>,
+    exchange_names: HashMap<ByName<ExchangeOptions>, u32>,
+    bindings: BindingTable,
+}
+
+#[derive(Debug)]
+struct QueueEntry<Q> {
+    options: Arc<QueueOptions>,
+    owner: Option<ConnectionId>,
+    queue: Q,
+    incoming: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct ExchangeEntry {
+    options: Arc<ExchangeOptions>,
+    routes: RouteTable,
+    /// Bindings from here to queues, and to exchanges: kept apart because only the latter need following.
+    to_queues: Vec<u32>,
+    to_exchanges: Vec<u32>,
+    incoming: Vec<u32>,
+}
+
+impl ExchangeEntry {
+    fn outgoing_mut(&mut self, target: Target) -> &mut Vec<u32> {
+        match target {
+            Target::Queue(_) => &mut self.to_queues,
+            Target::Exchange(_) => &mut self.to_exchanges,
+        }
+    }
+
+    fn any_outgoing(&self) -> Option<u32> {
+        self.to_queues.last().or(self.to_exchanges.last()).copied()
+    }
+}
+
+impl<Q: Clone> Topology<Q> {
+    /// A vhost with the exchanges that every vhost has.
+    #[must_use]
+    pub fn new(vhost: &str) -> Self {
+        let mut topology = Self {
+            vhost: vhost.into(),
+            generation: 0,
+            queues: Arena::default(),
+            queue_names: HashMap::new(),
+            exclusive: HashMap::new(),
+            exchanges: Arena::default(),
+            exchange_names: HashMap::new(),
+            bindings: BindingTable::default(),
+        };
+        for (name, kind, internal) in [
+            ("", ExchangeKind::Direct, false),
+            ("amq.direct", ExchangeKind::Direct, false),
+            ("amq.fanout", ExchangeKind::Fanout, false),
+            ("amq.topic", ExchangeKind::Topic, false),
+            ("amq.headers", ExchangeKind::Headers, false),
+            ("amq.match", ExchangeKind::Headers, false),
+            ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+        ] {
+            topology.add_exchange(ExchangeOptions::predeclared(name, kind, internal));
+        }
+        debug_assert_eq!(topology.exchange_names.get(""), Some(&DEFAULT_EXCHANGE));
+        topology
+    }
+
+    /// A number that changes whenever any route may have changed.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// `exchange.declare`, not passive.
+    pub fn declare_exchange(&mut self, options: ExchangeOptions) -> Result<Outcome, AmqpError> {
+        check_not_default(&options.name)?;
+        if let Some(&existing) = self.exchange_names.get(options.name.as_str()) {
+            self.exchanges[existing].options.check_equivalent(&options, &self.vhost)?;
+            return Ok(Outcome::Unchanged);
+        }
+        check_not_reserved("exchange", &options.name)?;
+        self.add_exchange(options);
+        Ok(Outcome::Changed)
+    }
+
+    /// `exchange.declare`, passive: only whether it exists.
+    pub fn check_exchange(&self, name: &str) -> Result<(), AmqpError> {
+        check_not_default(name)?;
+        self.exchange_number(name).map(|_| ())
+    }
+
+    /// `exchange.delete`. A missing exchange is as good as deleted.
+    pub fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<Outcome, AmqpError> {
+        check_not_default(name)?;
+        if name.starts_with(RESERVED_PREFIX) {
+            return Err(AmqpError::access_refused(format!(
+                "deletion of system exchange '{name}' in vhost '{}' not allowed",
+                self.vhost
+            )));
+        }
+        let Some(&number) = self.exchange_names.get(name) else { return Ok(Outcome::Unchanged) };
+        if if_unused && self.exchanges[number].any_outgoing().is_some() {
+            return Err(AmqpError::precondition_failed(format!(
+                "exchange '{name}' in vhost '{}' in use",
+                self.vhost
+            )));
+        }
+        let mut suspects = Vec::new();
+        self.drop_exchange(number, &mut suspects);
+        self.drop_unused(suspects);
+        Ok(Outcome::Changed)
+    }
+
+    /// `queue.bind` and `exchange.bind`, asked for by the connection `by`. Binding twice is binding once.
+    pub fn bind(
+        &mut self,
+        destination: Destination<'_>,
+        source: &str,
+        routing_key: &str,
+        arguments: &FieldTable,
+        by: ConnectionId,
+    ) -> Result<Outcome, AmqpError> {
+        check_binding_ends(destination, source)?;
+        // RabbitMQ names the exchange when both are missing.
+        let source = self.exchange_number(source)?;
+        let target = self.target(destination)?;
+        let rule = match self.exchanges[source].routes {
+            RouteTable::Headers(_) => HeadersRule::parse(arguments)?,
+            _ => HeadersRule::default(),
+        };
+        self.check_owner(target, by)?;
+        let spec =
+            BindingSpec { source, target, routing_key: routing_key.into(), arguments: arguments.clone() };
+        if self.bindings.find(&spec).is_some() {
+            return Ok(Outcome::Unchanged);
+        }
+        self.link(spec, rule);
+        Ok(Outcome::Changed)
+    }
+
+    /// `queue.unbind` and `exchange.unbind`. What is missing is as good as unbound, be it the binding, the source or the
+    /// destination.
+    pub fn unbind(
+        &mut self,
+        destination: Destination<'_>,
+        source: &str,
+        routing_key: &str,
+        arguments: &FieldTable,
+        by: ConnectionId,
+    ) -> Result<Outcome, AmqpError> {
+        check_binding_ends(destination, source)?;
+        let (Ok(source), Ok(target)) = (self.exchange_number(source), self.target(destination)) else {
+            return Ok(Outcome::Unchanged);
+        };
+        let spec =
+            BindingSpec { source, target, routing_key: routing_key.into(), arguments: arguments.clone() };
+        let Some(binding) = self.bindings.find(&spec) else { return Ok(Outcome::Unchanged) };
+        self.check_owner(target, by)?;
+        self.unlink(binding);
+        self.drop_unused(vec![source]);
+        Ok(Outcome::Changed)
+    }
+
+    /// `queue.declare`, not passive, by the connection `by`, who is also the `owner` if the queue is exclusive. The handle
+    /// is made only if the queue is new.
+    pub fn declare_queue(
+        &mut self,
+        options: QueueOptions,
+        naming: QueueName,
+        owner: Option<ConnectionId>,
+        by: ConnectionId,
+        make: impl FnOnce(Arc<QueueOptions>) -> Q,
+    ) -> Result<Declared<Q>, AmqpError> {
+        debug_assert!(
+            owner.is_none_or(|owner| owner == by),
+            "a queue is exclusive to the connection that declares it"
+        );
+        if let Some(&existing) = self.queue_names.get(options.name.as_str()) {
+            let entry = &self.queues[existing];
+            // Before all else, and strictly: an owner may not redeclare its exclusive queue as shared, nor anybody a
+            // shared one as exclusive.
+            if entry.owner != owner {
+                return Err(self.locked(&options.name));
+            }
+            entry.options.check_equivalent(&options)?;
+            return Ok(Declared { queue: entry.queue.clone(), created: false });
+        }
+        if naming == QueueName::Given {
+            check_not_reserved("queue", &options.name)?;
+        }
+        let options = Arc::new(options);
+        let queue = make(options.clone());
+        let entry =
+            QueueEntry { options: options.clone(), owner, queue: queue.clone(), incoming: Vec::new() };
+        let number = self.queues.insert(entry);
+        self.queue_names.insert(ByName(options), number);
+        if let Some(owner) = owner {
+            self.exclusive.entry(owner).or_default().push(number);
+        }
+        self.generation += 1;
+        Ok(Declared { queue, created: true })
+    }
+
+    /// A queue, for the connection `by`: 404 if it is missing, 405 if another connection owns it.
+    pub fn queue(&self, name: &str, by: ConnectionId) -> Result<&Q, AmqpError> {
+        let number = self.queue_number(name)?;
+        self.check_owner(Target::Queue(number), by)?;
+        Ok(&self.queues[number].queue)
+    }
+
+    /// A queue, whoever owns it.
+    #[must_use]
+    pub fn find_queue(&self, name: &str) -> Option<&Q> {
+        self.queue_names.get(name).map(|&number| &self.queues[number].queue)
+    }
+
+    /// Removes a queue with its bindings, and the auto-delete exchanges that nothing leads from then.
+    pub fn remove_queue(&mut self, name: &str) -> Option<Q> {
+        let number = self.queue_names.remove(name)?;
+        let mut suspects = Vec::new();
+        while let Some(&binding) = self.queues[number].incoming.last() {
+            suspects.extend(self.unlink(binding));
+        }
+        self.drop_unused(suspects);
+        let entry = self.queues.remove(number)?;
+        if let Some(owner) = entry.owner
+            && let Some(owned) = self.exclusive.get_mut(&owner)
+        {
+            if let Some(at) = owned.iter().position(|&queue| queue == number) {
+                owned.swap_remove(at);
+            }
+            if owned.is_empty() {
+                self.exclusive.remove(&owner);
+            }
+        }
+        self.generation += 1;
+        Some(entry.queue)
+    }
+
+    /// The exclusive queues of a connection, to be removed when it ends.
+    pub fn queues_of(&self, owner: ConnectionId) -> impl Iterator<Item = &Q> {
+        self.exclusive.get(&owner).into_iter().flatten().map(|&queue| &self.queues[queue].queue)
+    }
+
+    fn add_exchange(&mut self, options: ExchangeOptions) {
+        let options = Arc::new(options);
+        let number = self.exchanges.insert(ExchangeEntry {
+            options: options.clone(),
+            routes: RouteTable::new(options.kind),
+            to_queues: Vec::new(),
+            to_exchanges: Vec::new(),
+            incoming: Vec::new(),
+        });
+        self.exchange_names.insert(ByName(options), number);
+        self.generation += 1;
+    }
+
+    fn link(&mut self, spec: BindingSpec, rule: HeadersRule) {
+        let (source, target) = (spec.source, spec.target);
+        let number = self.bindings.insert(spec);
+        let binding = &mut self.bindings.arena[number];
+        let exchange = &mut self.exchanges[source];
+        binding.slot_in_routes =
+            exchange.routes.insert(&binding.spec.routing_key, rule, Entry { target, binding: number });
+        binding.slot_in_outgoing = append(exchange.outgoing_mut(target), number);
+        binding.slot_in_incoming =
+            append(incoming_mut(&mut self.queues, &mut self.exchanges, target), number);
+        self.generation += 1;
+    }
+
+    /// Takes a binding out of all lists; returns its source.
+    fn unlink(&mut self, number: u32) -> Option<u32> {
+        let binding = self.bindings.remove(number)?;
+        let (source, target) = (binding.spec.source, binding.spec.target);
+        let exchange = &mut self.exchanges[source];
+        if let Some(moved) = exchange.routes.remove(&binding.spec.routing_key, binding.slot_in_routes) {
+            self.bindings.arena[moved].slot_in_routes = binding.slot_in_routes;
+        }
+        if let Some(moved) = take(exchange.outgoing_mut(target), binding.slot_in_outgoing) {
+            self.bindings.arena[moved].slot_in_outgoing = binding.slot_in_outgoing;
+        }
+        let incoming = incoming_mut(&mut self.queues, &mut self.exchanges, target);
+        if let Some(moved) = take(incoming, binding.slot_in_incoming) {
+            self.bindings.arena[moved].slot_in_incoming = binding.slot_in_incoming;
+        }
+        self.generation += 1;
+        Some(source)
+    }
+
+    /// Removes an exchange with all its bindings; those that had bindings to it become suspects of being unused.
+    fn drop_exchange(&mut self, number: u32, suspects: &mut Vec<u32>) {
+        while let Some(binding) = self.exchanges[number].any_outgoing() {
+            self.unlink(binding);
+        }
+        while let Some(&binding) = self.exchanges[number].incoming.last() {
+            suspects.extend(self.unlink(binding));
+        }
+        if let Some(exchange) = self.exchanges.remove(number) {
+            self.exchange_names.remove(exchange.options.name.as_str());
+        }
+        self.generation += 1;
+    }
+
+    /// Removes those of the suspects, which just lost a binding, that are auto-delete and have lost the last one; and so
+    /// on from there.
+    fn drop_unused(&mut self, mut suspects: Vec<u32>) {
+        while let Some(suspect) = suspects.pop() {
+            let unused = self
+                .exchanges
+                .get(suspect)
+                .is_some_and(|exchange| exchange.options.auto_delete && exchange.any_outgoing().is_none());
+            if unused {
+                self.drop_exchange(suspect, &mut suspects);
+            }
+        }
+    }
+
+    fn target(&self, destination: Destination<'_>) -> Result<Target, AmqpError> {
+        match destination {
+            Destination::Queue(name) => self.queue_number(name).map(Target::Queue),
+            Destination::Exchange(name) => self.exchange_number(name).map(Target::Exchange),
+        }
+    }
+
+    fn queue_number(&self, name: &str) -> Result<u32, AmqpError> {
+        self.queue_names
+            .get(name)
+            .copied()
+            .ok_or_else(|| AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.vhost)))
+    }
+
+    fn exchange_number(&self, name: &str) -> Result<u32, AmqpError> {
+        self.exchange_names
+            .get(name)
+            .copied()
+            .ok_or_else(|| AmqpError::not_found(format!("no exchange '{name}' in vhost '{}'", self.vhost)))
+    }
+
+    fn check_owner(&self, target: Target, by: ConnectionId) -> Result<(), AmqpError> {
+        let Target::Queue(number) = target else { return Ok(()) };
+        let entry = &self.queues[number];
+        match entry.owner {
+            Some(owner) if owner != by => Err(self.locked(&entry.options.name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn locked(&self, queue: &str) -> AmqpError {
+        AmqpError::resource_locked(format!(
+            "cannot obtain exclusive access to locked queue '{queue}' in vhost '{}'. It could be originally declared on \
+             another connection or the exclusive property value does not match that of the original declaration.",
+            self.vhost
+        ))
+    }
+}
+
+fn incoming_mut<'a, Q>(
+    queues: &'a mut Arena<QueueEntry<Q>>,
+    exchanges: &'a mut Arena<ExchangeEntry>,
+    target: Target,
+) -> &'a mut Vec<u32> {
+    match target {
+        Target::Queue(queue) => &mut queues[queue].incoming,
+        Target::Exchange(exchange) => &mut exchanges[exchange].incoming,
+    }
+}
+
+fn append(list: &mut Vec<u32>, binding: u32) -> u32 {
+    list.push(binding);
+    u32::try_from(list.len() - 1).expect("fewer than 2^32 bindings fit in memory")
+}
+
+/// Removes by place; the binding returned, if any, has moved there.
+fn take(list: &mut Vec<u32>, at: u32) -> Option<u32> {
+    list.swap_remove(at as usize);
+    if list.is_empty() {
+        *list = Vec::new();
+    }
+    list.get(at as usize).copied()
+}
+
+fn check_not_default(exchange: &str) -> Result<(), AmqpError> {
+    if exchange.is_empty() {
+        return Err(AmqpError::access_refused("operation not permitted on the default exchange"));
+    }
+    Ok(())
+}
+
+fn check_binding_ends(destination: Destination<'_>, source: &str) -> Result<(), AmqpError> {
+    if let Destination::Exchange(name) = destination {
+        check_not_default(name)?;
+    }
+    check_not_default(source)
+}
+
+fn check_not_reserved(what: &str, name: &str) -> Result<(), AmqpError> {
+    if name.starts_with(RESERVED_PREFIX) {
+        return Err(AmqpError::access_refused(format!(
+            "{what} name '{name}' contains reserved prefix 'amq.*'"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Views of a topology for administration: everything that exists, by name, in no particular order.
+
+use amq_protocol::types::FieldTable;
+
+use super::{Destination, QueueEntry, Target, Topology};
+use crate::engine::{ConnectionId, exchange::ExchangeOptions, queue::QueueOptions};
+
+/// An exchange in a listing.
+#[derive(Debug, Clone, Copy)]
+pub struct ExchangeView<'a> {
+    /// As declared.
+    pub options: &'a ExchangeOptions,
+    /// Bindings from it.
+    pub bindings_from: usize,
+    /// Bindings to it.
+    pub bindings_to: usize,
+}
+
+/// A queue in a listing.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueView<'a, Q> {
+    /// As declared.
+    pub options: &'a QueueOptions,
+    /// Whose it is, if it is exclusive.
+    pub owner: Option<ConnectionId>,
+    /// The server's handle.
+    pub queue: &'a Q,
+    /// Bindings to it, not counting the one from the default exchange.
+    pub bindings: usize,
+}
+
+/// A binding in a listing. Those from the default exchange exist without being listed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BindingView<'a> {
+    /// The exchange it leads from.
+    pub source: &'a str,
+    /// What it leads to.
+    pub destination: Destination<'a>,
+    /// Its key.
+    pub routing_key: &'a str,
+    /// Its arguments.
+    pub arguments: &'a FieldTable,
+    /// Whether both its ends survive a restart, and therefore it too.
+    pub durable: bool,
+}
+
+impl<Q: Clone> Topology<Q> {
+    /// The vhost's name.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.vhost
+    }
+
+    /// All exchanges, the default one and the other predeclared ones included.
+    pub fn exchanges(&self) -> impl Iterator<Item = ExchangeView<'_>> {
+        self.exchanges.iter().map(|(_, entry)| ExchangeView {
+            options: &entry.options,
+            bindings_from: entry.to_queues.len() + entry.to_exchanges.len(),
+            bindings_to: entry.incoming.len(),
+        })
+    }
+
+    /// One exchange as declared.
+    #[must_use]
+    pub fn exchange_options(&self, name: &str) -> Option<&ExchangeOptions> {
+        self.exchange_names.get(name).map(|&number| &*self.exchanges[number].options)
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> impl Iterator<Item = QueueView<'_, Q>> {
+        self.queues.iter().map(|(_, entry)| view(entry))
+    }
+
+    /// How many queues there are.
+    #[must_use]
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// All bindings.
+    pub fn bindings(&self) -> impl Iterator<Item = BindingView<'_>> {
+        self.bindings.arena.iter().map(|(number, _)| self.binding(number))
+    }
+
+    /// The bindings from an exchange; none if it does not exist.
+    pub fn bindings_from(&self, exchange: &str) -> impl Iterator<Item = BindingView<'_>> {
+        let entry = self.exchange_names.get(exchange).map(|&number| &self.exchanges[number]);
+        entry
+            .into_iter()
+            .flat_map(|entry| entry.to_queues.iter().chain(&entry.to_exchanges))
+            .map(|&binding| self.binding(binding))
+    }
+
+    /// The bindings to a queue or exchange; none if it does not exist.
+    pub fn bindings_of(&self, destination: Destination<'_>) -> impl Iterator<Item = BindingView<'_>> {
+        let incoming = match self.target(destination) {
+            Ok(Target::Queue(queue)) => self.queues[queue].incoming.as_slice(),
+            Ok(Target::Exchange(exchange)) => self.exchanges[exchange].incoming.as_slice(),
+            Err(_) => &[],
+        };
+        incoming.iter().map(|&binding| self.binding(binding))
+    }
+
+    fn binding(&self, number: u32) -> BindingView<'_> {
+        let spec = &self.bindings.arena[number].spec;
+        let source = &self.exchanges[spec.source].options;
+        let (destination, durable) = match spec.target {
+            Target::Queue(queue) => {
+                let options = &self.queues[queue].options;
+                (Destination::Queue(&options.name), options.durable)
+            }
+            Target::Exchange(exchange) => {
+                let options = &self.exchanges[exchange].options;
+                (Destination::Exchange(&options.name), options.durable)
+            }
+        };
+        BindingView {
+            source: &source.name,
+            destination,
+            routing_key: &spec.routing_key,
+            arguments: &spec.arguments,
+            durable: source.durable && durable,
+        }
+    }
+}
+
+fn view<Q>(entry: &QueueEntry<Q>) -> QueueView<'_, Q> {
+    QueueView {
+        options: &entry.options,
+        owner: entry.owner,
+        queue: &entry.queue,
+        bindings: entry.incoming.len(),
+    }
+}
