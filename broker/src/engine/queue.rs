@@ -369,3 +369,10 @@ impl Queue {
 fn held_bytes(message: &Message) -> usize {
     message.memory_bytes() + ENTRY_BYTES
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod model;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod scenarios;

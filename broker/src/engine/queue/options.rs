@@ -154,3 +154,7 @@ impl QueueOptions {
 fn resource(vhost: &str, name: &str) -> String {
     format!("queue '{name}' in vhost '{vhost}'")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
