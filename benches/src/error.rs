@@ -25,6 +25,9 @@ pub(crate) enum Error {
     Cancelled,
     #[error("the broker dropped the connection without connection.close ({during})")]
     Dropped { during: &'static str },
+    /// A consequence of another thread's failure, which is the one to report.
+    #[error("stopped because another connection failed")]
+    Consequence,
     #[error("the broker sent something unexpected: {0}")]
     Protocol(String),
     #[error(transparent)]

@@ -284,20 +284,18 @@ impl Stage<'_> {
         mut sampler: Sampler,
         held: u64,
     ) -> Result<(Vec<Sent>, Vec<Received>, Figures, Ledger)> {
-        let producers = std::mem::take(&mut crew.producers);
-        let sent = join(producers, &crew.signals);
-        let ledger = sent.as_ref().map(|sent| self.ledger(sent)).unwrap_or_default();
+        let (sent, failed) = split(join(std::mem::take(&mut crew.producers)));
+        let ledger = if failed.is_empty() { self.ledger(&sent) } else { Ledger::new() };
         let due = if kind == Kind::Drain { held } else { ledger.iter().flatten().sum() };
-        if !crew.consumers.is_empty() && sent.is_ok() {
+        if !crew.consumers.is_empty() && failed.is_empty() {
             self.await_consumers(&crew, &mut sampler, due)?;
         }
         let figures = sampler.finish(now_ns());
         crew.signals.stop_consuming.store(true, Ordering::Relaxed);
-        let received = join(crew.consumers, &crew.signals);
-        match (sent, received) {
-            // When one side fails the other is aborted without an error, so whichever has one says why.
-            (Err(error), _) | (_, Err(error)) => Err(error),
-            (Ok(sent), Ok(received)) => Ok((sent, received, figures?, ledger)),
+        let (received, also_failed) = split(join(crew.consumers));
+        match root_cause(failed.into_iter().chain(also_failed)) {
+            Some(error) => Err(error),
+            None => Ok((sent, received, figures?, ledger)),
         }
     }
 
@@ -352,35 +350,41 @@ impl Crew {
     }
 }
 
-/// Starts a thread whose failure stops all others.
+/// Starts a thread whose failure stops all others. Failures after the first are taken for its consequences.
 fn spawn<T: Send + 'static>(
     signals: &Arc<Signals>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> JoinHandle<Result<T>> {
     let signals = Arc::clone(signals);
     std::thread::spawn(move || {
-        let outcome = work();
-        if outcome.is_err() {
-            signals.abort.store(true, Ordering::Relaxed);
-        }
-        outcome
+        work().map_err(
+            |error| {
+                if signals.abort.swap(true, Ordering::Relaxed) { Error::Consequence } else { error }
+            },
+        )
     })
 }
 
-/// Waits for all threads; gives the first error, if there is one.
-fn join<T>(threads: Vec<JoinHandle<Result<T>>>, signals: &Signals) -> Result<Vec<T>> {
-    let outcomes: Vec<Result<T>> = threads
-        .into_iter()
-        .map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(Error::Protocol("a thread of the generator panicked".into())))
-        })
-        .collect();
-    if outcomes.iter().any(Result::is_err) {
-        signals.abort.store(true, Ordering::Relaxed);
+/// Waits for all threads.
+fn join<T>(threads: Vec<JoinHandle<Result<T>>>) -> Vec<Result<T>> {
+    let panicked = |_| Err(Error::Protocol("a thread of the generator panicked".into()));
+    threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+}
+
+fn split<T>(outcomes: Vec<Result<T>>) -> (Vec<T>, Vec<Error>) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Ok(one) => good.push(one),
+            Err(error) => bad.push(error),
+        }
     }
-    outcomes.into_iter().collect()
+    (good, bad)
+}
+
+/// The error that made the others fail, if there is one.
+fn root_cause(errors: impl Iterator<Item = Error>) -> Option<Error> {
+    errors.reduce(|first, second| if matches!(first, Error::Consequence) { second } else { first })
 }
 
 /// Which of `items` fall to the one with this number among `takers`: every one gets some, or shares one.
