@@ -184,3 +184,154 @@ pub fn decode_greeting(input: &[u8]) -> Greeting {
         HTTP_METHODS.iter().chain([&AMQP, &TLS_HANDSHAKE]).any(|opening| opening.starts_with(input));
     if undecided { Greeting::Incomplete } else { Greeting::Garbage }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(payload.len()).unwrap();
+        [&[kind][..], &channel.to_be_bytes(), &size.to_be_bytes(), payload, &[FRAME_END]].concat()
+    }
+
+    #[test]
+    fn every_kind_of_frame_is_found_at_the_front_of_a_stream() {
+        for (kind, payload, expected) in [
+            (1, &b"1234"[..], Frame::Method { channel: 7, payload: b"1234" }),
+            (2, b"head", Frame::Header { channel: 7, payload: b"head" }),
+            (3, b"", Frame::Body { channel: 7, payload: b"" }),
+            (8, b"", Frame::Heartbeat { channel: 7 }),
+        ] {
+            let mut stream = frame(kind, 7, payload);
+            let consumed = stream.len();
+            stream.extend_from_slice(b"what follows");
+            assert_eq!(decode(&stream, 4096).unwrap(), Decoded::Frame { frame: expected, consumed });
+        }
+    }
+
+    #[test]
+    fn a_payload_may_measure_frame_max_and_not_one_byte_more() {
+        for frame_max in [4096_u32, 8192, 131_072] {
+            let at_bound = frame(3, 1, &vec![0; frame_max as usize]);
+            assert!(matches!(decode(&at_bound, frame_max), Ok(Decoded::Frame { .. })));
+            let above = frame(3, 1, &vec![0; frame_max as usize + 1]);
+            // Told from the head alone.
+            let error = decode(&above[..FRAME_HEAD_BYTES], frame_max).unwrap_err();
+            let (size, allowed) = (frame_max + 1, frame_max - 8);
+            assert_eq!(
+                error.reply_text(),
+                format!("FRAME_ERROR - type 3, all octets = <<>>: {{frame_too_large,{size},{allowed}}}")
+            );
+            assert!(matches!(decode(&above, 0), Ok(Decoded::Frame { .. })), "0 is no limit");
+        }
+        assert_eq!(decode(&[3, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0], 0).unwrap(), Decoded::Incomplete);
+    }
+
+    /// The texts are those that RabbitMQ 3.10 answered to the same bytes.
+    #[test]
+    fn malformed_frames_are_refused_with_what_arrived() {
+        let with_end = |mut bytes: Vec<u8>, end: u8| {
+            *bytes.last_mut().unwrap() = end;
+            bytes
+        };
+        for (bytes, text) in [
+            (frame(4, 1, b"abc"), r#"type 4, all octets = <<"abc">>: unknown_frame"#),
+            (frame(8, 0, b"abc"), r#"type 8, all octets = <<"abc">>: unknown_frame"#),
+            (with_end(frame(8, 0, b""), 65), "type 8, all octets = <<>>: {invalid_frame_end_marker,65}"),
+            (
+                with_end(frame(1, 1, b"a\"b\\c"), 1),
+                r#"type 1, all octets = <<"a\"b\\c">>: {invalid_frame_end_marker,1}"#,
+            ),
+            (
+                with_end(frame(1, 1, &[b'a'; 17]), 1),
+                r#"type 1, first 16 octets = <<"aaaaaaaaaaaaaaaa">>: {invalid_frame_end_marker,1}"#,
+            ),
+            (
+                with_end(frame(1, 1, &[0, 50, 0]), 0),
+                "type 1, all octets = <<0,50,0>>: {invalid_frame_end_marker,0}",
+            ),
+        ] {
+            let error = decode(&bytes, 4096).unwrap_err();
+            assert_eq!((error.code.code(), error.text.as_ref()), (501, text));
+        }
+    }
+
+    #[test]
+    fn greetings_are_told_apart() {
+        for (bytes, expected) in [
+            (&b"AMQP\0\0\x09\x01"[..], Greeting::Amqp091),
+            (b"AMQP\x01\x01\0\x09", Greeting::Amqp091),
+            (b"AMQP\0\0\x09\x01\x01\0\0", Greeting::Amqp091),
+            (b"AMQP\0\x01\0\0", Greeting::Amqp10),
+            (b"AMQP\x02\x01\0\0", Greeting::Amqp10),
+            (b"AMQP\x03\x01\0\0", Greeting::Amqp10),
+            (b"AMQP\0\0\x08\0", Greeting::OtherAmqp),
+            (b"AMQP\x01\x01\x08\0", Greeting::OtherAmqp),
+            (b"AMQP\x01\x01\0\x0A", Greeting::OtherAmqp),
+            (b"GET / HTTP/1.1\r\n", Greeting::Http),
+            (b"OPTIONS * HTTP/1.1\r\n", Greeting::Http),
+            (b"\x16\x03\x01\x02\0\x01", Greeting::Tls),
+            (b"\x16\x02", Greeting::Garbage),
+            (b"AMQX", Greeting::Garbage),
+            (b"\0", Greeting::Garbage),
+            (b"get ", Greeting::Garbage),
+            (b"", Greeting::Incomplete),
+            (b"AMQP\0\0\x09", Greeting::Incomplete),
+            (b"GE", Greeting::Incomplete),
+            (b"\x16", Greeting::Incomplete),
+        ] {
+            assert_eq!(decode_greeting(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_greeting_once_judged_stays_what_it_is() {
+        for greeting in
+            [&b"AMQP\0\0\x09\x01"[..], b"AMQP\x03\x01\0\0", b"DELETE /x", b"\x16\x03\x01", b"SSH-2.0"]
+        {
+            let verdict = decode_greeting(greeting);
+            assert_ne!(verdict, Greeting::Incomplete);
+            for end in 0..greeting.len() {
+                let early = decode_greeting(&greeting[..end]);
+                assert!(early == verdict || early == Greeting::Incomplete, "{greeting:?} up to {end}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, frame_max: u32) {
+            let _ = decode(&bytes, frame_max);
+            let _ = decode_greeting(&bytes);
+        }
+
+        /// A stream cut anywhere gives the same frames, and nothing before a frame is whole.
+        #[test]
+        fn a_cut_stream_gives_the_same_frames(
+            payloads in prop::collection::vec(
+                (1_u8..=3, any::<u16>(), prop::collection::vec(any::<u8>(), 0..64)), 0..6),
+            cut: prop::sample::Index,
+        ) {
+            let stream: Vec<u8> =
+                payloads.iter().flat_map(|(kind, channel, payload)| frame(*kind, *channel, payload)).collect();
+            let cut = cut.index(stream.len() + 1);
+            let (mut at, mut found) = (0, Vec::new());
+            for available in [cut, stream.len()] {
+                while let Decoded::Frame { frame, consumed } = decode(&stream[at..available], 4096).unwrap() {
+                    at += consumed;
+                    prop_assert!(at <= available);
+                    found.push(match frame {
+                        Frame::Method { channel, payload } => (1, channel, payload.to_vec()),
+                        Frame::Header { channel, payload } => (2, channel, payload.to_vec()),
+                        Frame::Body { channel, payload } => (3, channel, payload.to_vec()),
+                        Frame::Heartbeat { channel } => (8, channel, Vec::new()),
+                    });
+                }
+            }
+            prop_assert_eq!(at, stream.len());
+            prop_assert_eq!(found, payloads);
+        }
+    }
+}

@@ -218,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn other_properties_leave_the_rest_as_it_was_and_share_a_large_body() {
+        for size in [0, 1, INLINE_BODY_BYTES_MAX, INLINE_BODY_BYTES_MAX + 1] {
+            let message = Message::new("logs", "a.b", &[0x10, 0, 2], true, &vec![7; size]);
+            let changed = message.with_properties(&[0x18, 0, 2, 9]);
+            assert_eq!(changed.properties(), [0x18, 0, 2, 9]);
+            assert_eq!(message.properties(), [0x10, 0, 2]);
+            assert_eq!((changed.exchange(), changed.routing_key()), (&b"logs"[..], &b"a.b"[..]));
+            assert_eq!(changed.body(), message.body());
+            assert!(changed.is_persistent());
+            let bodies = [&message, &changed].map(|message| message.large_body().map(|body| body.as_ptr()));
+            assert_eq!(bodies[0], bodies[1]);
+        }
+    }
+
+    #[test]
     fn a_small_message_costs_few_bytes_beside_its_body() {
         assert_eq!(size_of::<Message>(), 8);
         assert!(Message::new("", "queue", &[0, 0], false, &[0; 100]).memory_bytes() <= 150);

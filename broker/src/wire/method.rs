@@ -143,7 +143,10 @@ fn parse_other(payload: &[u8], class_id: u16, method_id: u16) -> Result<Method<'
     check_arguments(layout, arguments)?;
     match parse_class(payload) {
         Ok(([], method)) => Ok(Method::Other(Box::new(method))),
-        _ => Err(undecodable(arguments)),
+        _ => {
+            debug_assert!(false, "method {class_id}.{method_id} passed the check but not the parser");
+            Err(undecodable(arguments))
+        }
     }
 }
 
@@ -282,3 +285,6 @@ fn undecodable(arguments: &[u8]) -> AmqpError {
     let shown = arguments.get(..256).unwrap_or(arguments);
     AmqpError::frame_error(format!("cannot decode {}", numbered(shown)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -362,3 +362,6 @@ impl OutBuffer {
 fn short_length(text: &[u8]) -> u8 {
     u8::try_from(text.len()).expect("names and tags arrived as short strings")
 }
+
+#[cfg(test)]
+mod tests;

@@ -366,3 +366,6 @@ fn place_of(properties: &[u8], property: Property) -> Result<(u16, Range<usize>)
     list.skip(property)?;
     Ok((flags, start..properties.len() - list.cursor.rest().len()))
 }
+
+#[cfg(test)]
+mod tests;
