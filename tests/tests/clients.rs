@@ -1,0 +1,74 @@
+//! Clients that nobody here wrote, in other languages: each runs its scenarios in a process of its own against a real
+//! broker. What the scenarios are is said in the scripts, in `tests/clients`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use warren_tests::{Broker, Program, clients, python};
+
+/// Runs one client's script to its end, and checks that it had something to say.
+fn run_scenarios(name: &str, broker: &Broker, script: &mut Command) {
+    script.env("AMQP_URL", broker.url()).env("NAMES", broker.queue("smoke"));
+    let lines = Program::start(name, script).succeed();
+    let passed = lines.iter().filter(|line| line.starts_with("PASS ")).count();
+    assert!(passed > 0, "{name} ran no scenario: {lines:?}");
+}
+
+fn run_python(script: &str) {
+    let broker = Broker::start();
+    run_scenarios(script, &broker, Command::new(python()).arg(clients().join(script)));
+}
+
+fn run_node(script: &str) {
+    let folder: PathBuf = clients().join("node");
+    assert!(
+        folder.join("node_modules").is_dir(),
+        "no packages in {}: run ./test once, it installs them",
+        folder.display()
+    );
+    let broker = Broker::start();
+    run_scenarios(script, &broker, Command::new("node").arg(folder.join(script)));
+}
+
+#[test]
+fn aio_pika_works() {
+    run_python("aio_pika_smoke.py");
+}
+
+#[test]
+fn py_amqp_works() {
+    run_python("amqp_smoke.py");
+}
+
+#[test]
+fn kombu_works() {
+    run_python("kombu_smoke.py");
+}
+
+#[test]
+fn a_celery_worker_does_its_tasks() {
+    let broker = Broker::start();
+    let names = broker.queue("celery-smoke");
+    let celery = |arguments: &[&str]| {
+        let mut command = Command::new(python());
+        command.args(arguments).current_dir(clients()).env("AMQP_URL", broker.url()).env("NAMES", &names);
+        command
+    };
+    let arguments =
+        ["-m", "celery", "-A", "celery_app", "worker", "--concurrency", "2", "--loglevel", "INFO"];
+    let mut worker = Program::start("celery worker", &mut celery(&arguments));
+    worker.wait_for(" ready.");
+    Program::start("celery_smoke.py", &mut celery(&["celery_smoke.py"])).succeed();
+    worker.terminate();
+    assert!(worker.wait_for_exit().success(), "the worker says goodbye when asked to stop");
+}
+
+#[test]
+fn amqplib_works() {
+    run_node("amqplib_smoke.js");
+}
+
+#[test]
+fn rabbitmq_client_works() {
+    run_node("rabbitmq_client_smoke.js");
+}
