@@ -21,6 +21,8 @@ mod bindings;
 mod listing;
 mod names;
 mod route;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub(crate) use self::arena::Arena;
 pub use self::listing::{BindingView, ExchangeView, QueueView};

@@ -156,3 +156,6 @@ fn bytes(value: &AMQPValue) -> Option<&[u8]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,3 +249,6 @@ fn steps(pattern: &str) -> impl Iterator<Item = Step<&[u8]>> {
             !repeated
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,22 +12,6 @@ use super::{DEFAULT_EXCHANGE, Topology};
 use crate::engine::exchange::{ExchangeKind, Matched, Target};
 use crate::error::AmqpError;
 
-/// An exchange on the way, while what it leads to is being looked at.
-struct Visit {
-    exchange: u32,
-    /// Exchanges still to be looked at for it are those in the common list from here on.
-    pending_from: usize,
-    /// Whether it, or what it leads to, has reached a queue.
-    found: bool,
-    alternate: Alternate,
-}
-
-#[derive(PartialEq, Eq)]
-enum Alternate {
-    Untried,
-    Tried,
-}
-
 impl<Q: Clone> Topology<Q> {
     /// Appends the queues that a message goes to, each once. `headers` is called at most once, and only for a headers
     /// exchange. 404 if the exchange is missing, 403 if it is internal.
@@ -129,10 +113,12 @@ impl<Q: Clone> Topology<Q> {
         targets.extend(matched.queues.iter().map(|&queue| self.queues[queue].queue.clone()));
     }
 
-    /// Follows the exchanges that `start` has matched, and from there on, each exchange once. An exchange that has
-    /// reached no queue, neither itself nor through the exchanges bound to it, hands over to its alternate exchange.
+    /// Follows the exchanges that `start` has matched, and so on from there, each exchange once. Every exchange on the
+    /// way that reaches no queue through bindings, its own or further ones, hands over to its alternate exchange.
     ///
-    /// Depth first with a stack of its own: a chain of bindings may be longer than a thread's stack allows.
+    /// What an exchange reaches is settled before any alternate exchange is asked, so that the outcome does not depend
+    /// on the order of bindings even where they form cycles. RabbitMQ is stricter: there an alternate exchange gets only
+    /// what matched no binding at all, and a message that another exchange then drops is lost.
     fn follow<F: FnOnce() -> FieldTable>(
         &self,
         start: u32,
@@ -140,41 +126,28 @@ impl<Q: Clone> Topology<Q> {
         headers: &LazyCell<FieldTable, F>,
         matched: &mut Matched,
     ) {
-        // Whether an exchange has reached a queue; false while it is still being looked at.
-        let mut seen = HashMap::new();
-        seen.insert(start, false);
-        let mut visits = vec![Visit {
-            exchange: start,
-            pending_from: 0,
-            found: !matched.queues.is_empty(),
-            alternate: Alternate::Untried,
-        }];
-        while let Some(visit) = visits.last_mut() {
-            if matched.exchanges.len() > visit.pending_from {
-                let Some(next) = matched.exchanges.pop() else { return };
-                if let Some(found) = seen.get(&next) {
-                    visit.found |= found;
+        // Whether an exchange reaches a queue, for all that have been looked at.
+        let mut reaches = HashMap::new();
+        reaches.insert(start, !matched.queues.is_empty());
+        let mut edges: Vec<Edge> = matched.exchanges.iter().map(|&to| Edge { to, from: start }).collect();
+        let mut fresh = vec![start];
+        loop {
+            while let Some(next) = matched.exchanges.pop() {
+                if reaches.contains_key(&next) {
                     continue;
                 }
-                seen.insert(next, false);
-                let (pending_from, queues_before) = (matched.exchanges.len(), matched.queues.len());
+                let (pending, queues_before) = (matched.exchanges.len(), matched.queues.len());
                 self.collect(next, routing_keys, headers, matched);
-                visits.push(Visit {
-                    exchange: next,
-                    pending_from,
-                    found: matched.queues.len() > queues_before,
-                    alternate: Alternate::Untried,
-                });
-            } else if !visit.found && visit.alternate == Alternate::Untried {
-                visit.alternate = Alternate::Tried;
-                matched.exchanges.extend(self.alternate_of(visit.exchange));
-            } else {
-                let (exchange, found) = (visit.exchange, visit.found);
-                seen.insert(exchange, found);
-                visits.pop();
-                if let Some(parent) = visits.last_mut() {
-                    parent.found |= found;
-                }
+                reaches.insert(next, matched.queues.len() > queues_before);
+                fresh.push(next);
+                edges.extend(matched.exchanges[pending..].iter().map(|&to| Edge { to, from: next }));
+            }
+            spread_backwards(&mut edges, &mut reaches);
+            edges.clear();
+            let unrouted = fresh.drain(..).filter(|exchange| !reaches[exchange]);
+            matched.exchanges.extend(unrouted.filter_map(|exchange| self.alternate_of(exchange)));
+            if matched.exchanges.is_empty() {
+                return;
             }
         }
     }
@@ -199,5 +172,29 @@ impl<Q: Clone> Topology<Q> {
     fn alternate_of(&self, exchange: u32) -> Option<u32> {
         let name = self.exchanges[exchange].options.alternate_exchange.as_deref()?;
         self.exchange_names.get(name).copied()
+    }
+}
+
+/// A binding between two exchanges that the message follows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Edge {
+    to: u32,
+    from: u32,
+}
+
+/// Marks every exchange from which one that reaches a queue can be reached. Linear in the edges but for sorting them.
+fn spread_backwards(edges: &mut Vec<Edge>, reaches: &mut HashMap<u32, bool>) {
+    edges.sort_unstable();
+    edges.dedup();
+    let mut found: Vec<u32> = edges.iter().map(|edge| edge.to).filter(|to| reaches[to]).collect();
+    found.dedup();
+    while let Some(to) = found.pop() {
+        let first = edges.partition_point(|edge| edge.to < to);
+        for edge in edges[first..].iter().take_while(|edge| edge.to == to) {
+            let reached = reaches.entry(edge.from).or_default();
+            if !std::mem::replace(reached, true) {
+                found.push(edge.from);
+            }
+        }
     }
 }
