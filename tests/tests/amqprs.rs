@@ -1,5 +1,8 @@
 //! amqprs, the other AMQP client for Rust, which shares no code with lapin.
 
+// Helpers of tests are tests, which clippy cannot know.
+#![allow(clippy::unwrap_used)]
+
 use amqprs::callbacks::{ChannelCallback, DefaultConnectionCallback};
 use amqprs::channel::{
     BasicAckArguments, BasicConsumeArguments, BasicGetArguments, BasicNackArguments, BasicPublishArguments,
