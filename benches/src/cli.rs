@@ -118,7 +118,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 1000, help_heading = "Consuming")]
     pub(crate) prefetch: u16,
 
-    /// With --ack manual: acknowledge after this many messages, or after 1 ms of quiet [default: a quarter of --prefetch]
+    /// With --ack manual: acknowledge after this many messages, or after about 1 ms of quiet [default: a quarter of --prefetch]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Consuming")]
     pub(crate) ack_every: Option<u64>,
 

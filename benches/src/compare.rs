@@ -67,7 +67,8 @@ fn compare(options: &CompareArgs, scenario: Scenario) -> Result<Table> {
     let mut outcomes: Vec<Vec<Outcome>> = options.targets.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds {
         for (place, target) in options.targets.iter().enumerate() {
-            let outcome = one_round(options, scenario, place, target)?;
+            let outcome = one_round(options, scenario, place, target)
+                .inspect_err(|_| eprintln!("{}: round {round}, {} failed", scenario.name, target.name))?;
             let figure = scenario.phase(&outcome.phases).and_then(|phase| scenario.figure(phase));
             let figure = figure.map_or("no figure".into(), |figure| format!("{} msg/s", thousands(figure)));
             let name = &target.name;

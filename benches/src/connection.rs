@@ -158,6 +158,12 @@ impl Connection {
         }
     }
 
+    /// Changes how long `receive_waiting` waits.
+    pub(crate) fn set_read_timeout(&self, timeout: Duration) -> Result<()> {
+        let failed = |source| Error::Io { what: "setting a read timeout".into(), source };
+        self.stream.set_read_timeout(Some(timeout)).map_err(failed)
+    }
+
     /// Reads what there is, waiting a moment when there is nothing; says whether bytes came.
     pub(crate) fn receive_waiting(&mut self, during: &'static str) -> Result<bool> {
         self.receive(RecvFlags::empty(), during)

@@ -33,9 +33,9 @@ pub(crate) fn run(load: &LoadArgs) -> Result<Outcome> {
         topology.declare(&mut control)?;
     }
     let phases = phases(load, &topology, &mut control);
-    let left_behind = load.keep || (load.fill.is_some() && !load.drain);
-    // A failed phase still cleans up, as far as the broker lets it; the first error is the one to report.
-    let deleted = if left_behind && phases.is_ok() { Ok(()) } else { clean_up(load, &topology) };
+    // A failed phase cleans up too, as far as the broker lets it; the first error is the one to report.
+    let filled = load.fill.is_some() && !load.drain && phases.is_ok();
+    let deleted = if load.keep || filled { Ok(()) } else { clean_up(load, &topology) };
     let phases = phases?;
     deleted?;
     control.close()?;
