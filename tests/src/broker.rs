@@ -2,7 +2,7 @@
 //! except to remove from a foreign broker what a test left there.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
 use tempfile::TempDir;
 
-use crate::{Program, built};
+use crate::{Program, built, workspace};
 
 /// How long Warren may take to stop before it is killed and the test fails: its own limit for saying goodbye to clients
 /// is shorter.
@@ -50,8 +50,9 @@ impl Broker {
     /// A fresh Warren with further command-line arguments, whatever `AMQP_URL` says.
     pub fn warren(arguments: &[&str]) -> Self {
         let data = TempDir::new().expect("a temporary folder can be made");
-        let binary = env::var_os("WARREN_BIN").map_or_else(|| built("warren"), PathBuf::from);
-        let mut command = Command::new(binary);
+        // A relative path is meant from the root of the workspace, where cargo is usually called.
+        let named = env::var_os("WARREN_BIN").map(|path| workspace().join(path));
+        let mut command = Command::new(named.unwrap_or_else(|| built("warren")));
         command.args(["--port", "0", "--data"]).arg(data.path()).args(arguments).current_dir(data.path());
         for (variable, _) in env::vars_os() {
             // The settings of the person who runs the tests must not change what they see, except for how much is logged.
@@ -93,7 +94,7 @@ impl Broker {
     }
 
     /// The data folder of a Warren.
-    pub fn data(&self) -> Option<&std::path::Path> {
+    pub fn data(&self) -> Option<&Path> {
         self.data.as_ref().map(TempDir::path)
     }
 
