@@ -2,6 +2,8 @@
 //!
 //! A bound that an operator may want to move is a field of the configuration instead.
 
+use std::time::Duration;
+
 /// The smallest `frame_max` a peer may ask for, in bytes (AMQP 0-9-1, section 4.2.3). RabbitMQ 4.1 raised it to 8192,
 /// which broke older amqplib, amqprs and rascal programs; they work here.
 pub const FRAME_MIN_BYTES: u32 = 4096;
@@ -47,3 +49,17 @@ pub const READ_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Unfinished contents, transactions and unconfirmed publishes are bounded per channel by messages.
 pub const TX_ITEMS_MAX: usize = 1_000_000;
+
+/// Publishes of one connection that may wait for their confirm before its socket is not read any further. More than any
+/// client's window, and a byte or two of memory each.
+pub const UNCONFIRMED_MAX: usize = 1 << 21;
+
+/// What the buffer that gathers contents keeps between two messages of one batch, in bytes: names, properties and an
+/// inline body fit, an unusual header table is given back.
+pub const CONTENT_SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a peer may take to answer `connection.close`. RabbitMQ waits as long.
+pub const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of each client property is kept for listings, in bytes; a stranger chooses them.
+pub const CLIENT_PROPERTY_BYTES_MAX: usize = 256;

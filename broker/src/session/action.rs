@@ -63,6 +63,9 @@ pub enum Action {
     },
     /// Route and enqueue a message. Answer: an error, [`Reply::Returned`], confirms through the tracker, or nothing.
     Publish(Publish),
+    /// A publish inside a transaction: check all that can be checked before routing (permission, exchange, fault), but
+    /// keep nothing; the message comes again with [`Action::Commit`]. Answer: an error, or nothing.
+    CheckPublish(Publish),
     /// Settle deliveries. No answer.
     Settle(Settle),
     /// Commit a transaction: first the publishes, then the settlements. Answer: [`Reply::Committed`] or an error.
@@ -123,7 +126,7 @@ impl Action {
     pub fn channel(&self) -> Option<ChannelId> {
         match self {
             Self::Authenticate(_) | Self::OpenVhost { .. } | Self::UpdateSecret { .. } => None,
-            Self::Publish(publish) => Some(publish.channel),
+            Self::Publish(publish) | Self::CheckPublish(publish) => Some(publish.channel),
             Self::Settle(settle) => Some(settle.channel),
             Self::Consume(consume) => Some(consume.channel),
             Self::Commit { channel, .. }
@@ -178,7 +181,7 @@ impl Mechanism {
 }
 
 /// A complete content to route.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Publish {
     /// On which channel.
     pub channel: ChannelId,
@@ -188,6 +191,12 @@ pub struct Publish {
     pub mandatory: bool,
     /// Its number in the channel's confirm sequence, if the channel is in confirm mode.
     pub confirm: Option<u64>,
+    /// The channel's direct reply-to consumer, if the message asks for answers there: the server puts its address into
+    /// the reply-to property.
+    pub direct_reply_to: Option<SourceId>,
+    /// What the session found wrong with the properties. The server raises it once permission and exchange are checked:
+    /// RabbitMQ looks at those first.
+    pub fault: Option<Box<crate::error::AmqpError>>,
 }
 
 /// Deliveries to settle in one way.
