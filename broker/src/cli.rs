@@ -3,7 +3,6 @@
 //! Flags are handed to the configuration as text and read there, so that a bad value is explained the same way
 //! wherever it was written. `main.rs` calls it.
 
-#[allow(dead_code, reason = "the banner is printed once there is a server to announce")]
 mod banner;
 mod files;
 mod health;

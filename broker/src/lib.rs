@@ -6,5 +6,10 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod limits;
+pub mod server;
 pub mod session;
+pub mod store;
 pub mod wire;
+
+pub use config::Config;
+pub use server::{Broker, StartError};

@@ -1,17 +1,166 @@
-//! Running the broker: it sets the process up and, until there is a server to start, says so.
+//! Running the broker: start, banner, wait for a signal, stop in bounded time.
 //!
-//! `cli.rs` calls it.
+//! It maps signals to the library's `shutdown` and explains failures to start. `cli.rs` calls it.
 
-use std::process::ExitCode;
+use std::io::{self, ErrorKind, Write as _};
+use std::process::{self, ExitCode};
 
-use warren::config::Config;
+use anyhow::Context as _;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+use warren::Broker;
+use warren::config::{Auth, Config};
 
-use super::files;
+use super::{banner, files};
 use crate::logging;
 
-/// Prepares the process for a broker.
+/// Runs a broker until SIGTERM or SIGINT.
 pub(super) fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     logging::install(&config.log)?;
     files::fit_connections(&mut config.limits, files::raise_limit());
-    anyhow::bail!("this version has no server yet")
+    warn_if_exposed(&config);
+    let runtime =
+        runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    // Before the broker is reachable, so that no signal meets the default action, which is to die at once.
+    let mut signals = Signals::new().context("listening for signals")?;
+    let port = config.listen.port;
+    let broker = Broker::start(config.clone())
+        .await
+        .map_err(anyhow::Error::from)
+        .map_err(|error| explain_start(error, port))?;
+
+    // Whoever started the broker may have closed standard output; that is no reason to stop.
+    let _ = io::stdout()
+        .write_all(banner::banner(&config, broker.local_addrs()).as_bytes())
+        .and_then(|()| io::stdout().flush());
+
+    let name = signals.next().await.name();
+    info!(signal = name, "stopping; a second signal stops at once");
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        info!(signal = signal.name(), "stopped at once");
+        process::exit(signal.exit_code());
+    });
+    broker.shutdown().await;
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one combination of settings that lets everybody in who can reach the port.
+fn warn_if_exposed(config: &Config) {
+    if is_exposed(config) {
+        warn!(
+            bind = ?config.listen.bind,
+            "anybody who can reach this broker can log in with the default password; set WARREN_AUTH_PASSWORD"
+        );
+    }
+}
+
+fn is_exposed(config: &Config) -> bool {
+    let reachable = config.listen.bind.iter().any(|ip| !ip.is_loopback());
+    reachable && !config.auth.loopback_only && config.auth.password == Auth::default().password
+}
+
+/// Adds what to do to the errors that a user can do something about.
+fn explain_start(error: anyhow::Error, port: u16) -> anyhow::Error {
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let advice = match kind {
+        Some(ErrorKind::AddrInUse) => format!(
+            "port {port} is in use, perhaps by RabbitMQ or another Warren; \
+             stop that program, or choose another port with --port (0 picks a free one)"
+        ),
+        Some(ErrorKind::PermissionDenied) => {
+            format!(
+                "not allowed to listen on port {port}; ports below 1024 need privileges, choose another with --port"
+            )
+        }
+        Some(ErrorKind::AddrNotAvailable) => {
+            "this machine has no such address; choose one it has with --bind, or 0.0.0.0 for all".to_owned()
+        }
+        _ => return error.context("cannot start"),
+    };
+    anyhow::anyhow!("cannot start: {error:#}\n{advice}")
+}
+
+/// The two signals that ask a program to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// Which of them came.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    Interrupt,
+    Terminate,
+}
+
+impl Stop {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
+    /// 128 and the signal's number, as shells report a program that died of it.
+    fn exit_code(self) -> i32 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.interrupt.recv() => Stop::Interrupt,
+            _ = self.terminate.recv() => Stop::Terminate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren::config::Secret;
+
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_explained_with_what_to_do() {
+        let cause =
+            anyhow::Error::new(io::Error::from(ErrorKind::AddrInUse)).context("listening on 127.0.0.1:5672");
+        let text = format!("{:#}", explain_start(cause, 5672));
+        assert!(text.starts_with("cannot start: listening on 127.0.0.1:5672: "), "{text}");
+        assert!(text.contains("port 5672 is in use") && text.contains("--port"), "{text}");
+    }
+
+    #[test]
+    fn only_the_default_password_on_an_open_address_is_warned_about() {
+        let mut config = Config::default();
+        config.auth.loopback_only = false;
+        assert!(!is_exposed(&config));
+        config.listen.bind = vec!["0.0.0.0".parse().unwrap()];
+        assert!(is_exposed(&config));
+        config.auth.password = Secret("tulip".to_owned());
+        assert!(!is_exposed(&config));
+        config.auth = Auth::default();
+        assert!(!is_exposed(&config));
+    }
+
+    #[test]
+    fn other_errors_keep_their_causes() {
+        let text = format!("{:#}", explain_start(anyhow::anyhow!("no luck"), 1));
+        assert_eq!(text, "cannot start: no luck");
+    }
 }

@@ -30,6 +30,14 @@ const ENTRY_BYTES: usize = size_of::<ReadyMessage>();
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConsumerId(pub u32);
 
+impl ConsumerId {
+    /// The consumer's place in a table of the queue's consumers: dense, and reused by a later one.
+    #[must_use]
+    pub fn index(self) -> usize {
+        consumers::index_of(self)
+    }
+}
+
 /// A message's number in its queue: ascending in the order of arrival, kept when it returns to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub u64);
@@ -329,6 +337,12 @@ impl Queue {
     #[must_use]
     pub fn consumer_count(&self) -> u32 {
         self.consumers.count()
+    }
+
+    /// How many deliveries a consumer has outstanding; none if it need not acknowledge, or is not there.
+    #[must_use]
+    pub fn unacked_of(&self, consumer: ConsumerId) -> Option<u32> {
+        self.consumers.unacked_of(consumer)
     }
 
     /// Whether it ever had a consumer: only then does an auto-delete queue go with its last one.

@@ -176,6 +176,12 @@ impl Consumers {
         true
     }
 
+    /// Its outstanding deliveries, if it acknowledges.
+    pub(super) fn unacked_of(&self, id: ConsumerId) -> Option<u32> {
+        let consumer = self.at(self.find(id)?);
+        (consumer.ack_mode == AckMode::Manual).then_some(consumer.unacked)
+    }
+
     /// All of them, in no particular order.
     pub(super) fn ids(&self) -> impl Iterator<Item = ConsumerId> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match slot {
@@ -366,6 +372,10 @@ impl Consumer {
             && self.window_messages < CONSUMER_WINDOW_MESSAGES
             && self.window_bytes < CONSUMER_WINDOW_BYTES
     }
+}
+
+pub(super) fn index_of(id: ConsumerId) -> usize {
+    (id.0 & INDEX_MASK) as usize
 }
 
 fn id_of(index: u32, generation: NonZeroU32) -> ConsumerId {

@@ -1,0 +1,195 @@
+//! [`ConnectionTask`]: a socket and a clock for a [`Driver`].
+//!
+//! One task owns both directions of one connection. Each time it wakes it reads what there is, lets the driver work, and
+//! writes; it never waits in between. An idle connection holds no buffers: all connections of a thread read into one.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::limits::READ_CHUNK_BYTES;
+use crate::server::driver::Driver;
+
+/// Rounds of reading and writing before other tasks get their turn.
+const ROUNDS_MAX: u32 = 8;
+
+/// Slices handed to one vectored write.
+const SLICES_MAX: usize = 16;
+
+thread_local! {
+    /// What the thread's connections read into; a partial frame is copied out before the task sleeps.
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The task of one connection; ready when the connection is over.
+#[derive(Debug)]
+pub(super) struct ConnectionTask<S> {
+    stream: S,
+    peer: SocketAddr,
+    driver: Driver,
+    /// The beginning of a frame whose end has not arrived.
+    partial: Vec<u8>,
+    /// The peer sends no more.
+    input_ended: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a round achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Something was read or written.
+    Some,
+    /// Everything waits.
+    None,
+    /// The connection is over.
+    Over,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
+    /// A task for a freshly accepted socket.
+    pub(super) fn new(stream: S, peer: SocketAddr, driver: Driver) -> Self {
+        Self { stream, peer, driver, partial: Vec::new(), input_ended: false, timer: None }
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>) -> Progress {
+        let mut progress = Progress::None;
+        if self.driver.handle_events() {
+            progress = Progress::Some;
+        }
+        if !self.input_ended && self.driver.wants_input() {
+            match self.poll_input(cx) {
+                Poll::Ready(Ok(0)) => {
+                    self.input_ended = true;
+                    return self.end(None);
+                }
+                Poll::Ready(Ok(_)) => progress = Progress::Some,
+                Poll::Ready(Err(error)) => return self.end(Some(&error)),
+                Poll::Pending => {}
+            }
+        }
+        self.driver.end_round();
+        match self.poll_output(cx) {
+            Ok(true) => progress = Progress::Some,
+            Ok(false) => {}
+            Err(error) => return self.end(Some(&error)),
+        }
+        if self.driver.is_finished() && self.driver.out().is_empty() {
+            return self.end(None);
+        }
+        progress
+    }
+
+    /// Reads once and lets the driver work on it; 0 bytes are the end of the stream.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let kept = self.partial.len();
+            let needed = kept + READ_CHUNK_BYTES;
+            if buffer.len() < needed {
+                buffer.resize(needed, 0);
+            }
+            buffer[..kept].copy_from_slice(&self.partial);
+            let mut read = ReadBuf::new(&mut buffer[kept..needed]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            let count = read.filled().len();
+            let filled = kept + count;
+            let consumed = self.driver.handle_input(&buffer[..filled], Instant::now());
+            self.partial.clear();
+            self.partial.extend_from_slice(&buffer[consumed.min(filled)..filled]);
+            Poll::Ready(Ok(count))
+        })
+    }
+
+    /// Writes until nothing is left or the socket is full; says whether anything was written.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> std::io::Result<bool> {
+        let mut written_any = false;
+        while self.driver.may_write() && !self.driver.out().is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = self.driver.out().fill_slices(&mut slices);
+            let written = match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]) {
+                Poll::Ready(Ok(0)) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => written?,
+                Poll::Pending => break,
+            };
+            self.driver.out().advance(written);
+            written_any = true;
+        }
+        if written_any {
+            // TLS streams hold bytes back until they are flushed; a TCP stream does nothing here.
+            let _ = Pin::new(&mut self.stream).poll_flush(cx)?;
+        }
+        Ok(written_any)
+    }
+
+    fn end(&mut self, error: Option<&std::io::Error>) -> Progress {
+        self.driver.disconnect();
+        let session = self.driver.session();
+        if let Some(error) = error {
+            tracing::info!(peer = %self.peer, %error, "connection lost");
+        } else if self.input_ended && !session.is_finished() {
+            tracing::info!(peer = %self.peer, "client closed the socket without closing the connection");
+        } else {
+            tracing::debug!(peer = %self.peer, "connection closed");
+        }
+        Progress::Over
+    }
+
+    /// Arms the timer for the driver's deadline. A deadline that only moved away leaves the timer as it is: it fires
+    /// early once and is armed anew, which is cheaper than moving it with every frame.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            let Some(deadline) = self.driver.poll_timeout() else { return false };
+            let deadline = tokio::time::Instant::from_std(deadline);
+            match &mut self.timer {
+                Some(timer) if timer.deadline() <= deadline => {}
+                Some(timer) => timer.as_mut().reset(deadline),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+            }
+            let Some(timer) = &mut self.timer else { return false };
+            if timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            let now = Instant::now();
+            self.timer = None;
+            if self.driver.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                self.driver.handle_timeout(now);
+                // Once a heartbeat is often enough to give back what a busy time left behind, and rare enough to cost
+                // nothing while it lasts.
+                self.driver.end_round();
+                self.driver.shrink();
+                self.partial.shrink_to_fit();
+                return true;
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = &mut *self;
+        if task.driver.outbox().is_killed() {
+            task.driver.disconnect();
+            return Poll::Ready(());
+        }
+        // Before looking into the outbox, so that nothing pushed meanwhile is missed.
+        task.driver.outbox().register(cx.waker());
+        for _ in 0..ROUNDS_MAX {
+            let timed_out = task.poll_timer(cx);
+            match task.round(cx) {
+                Progress::Over => return Poll::Ready(()),
+                Progress::None if !timed_out => return Poll::Pending,
+                Progress::None | Progress::Some => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

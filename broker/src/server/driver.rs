@@ -1,0 +1,227 @@
+//! [`Driver`]: one connection without its socket. Bytes and events in, bytes out.
+//!
+//! Lets the session and the executor talk: each action is carried out and answered before the next frame is looked at.
+//! Synchronous, so that whole conversations can be tested and fuzzed without a runtime; `server::connection` gives it a
+//! socket and a clock.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::limits::{OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
+use crate::server::executor::Executor;
+use crate::server::outbox::Outbox;
+use crate::server::shared::Shared;
+use crate::session::connection::Connection;
+use crate::session::action::{Action, Event, SourceId};
+use crate::wire::out_buffer::OutBuffer;
+
+/// A session and its executor, and the events between outbox and session.
+#[derive(Debug)]
+pub struct Driver {
+    session: Connection,
+    executor: Executor,
+    outbox: Arc<Outbox>,
+    /// Taken from the outbox and not yet handed to the session.
+    events: VecDeque<Event>,
+    disconnected: bool,
+    login_failure_delay: Duration,
+    /// A login was refused: nothing is read or written until then, so that guessing passwords is slow.
+    held_until: Option<Instant>,
+    now: Instant,
+}
+
+impl Driver {
+    /// A connection whose peer has said nothing yet, or `None` if there are too many connections.
+    pub fn new(shared: &Arc<Shared>, peer: IpAddr, now: Instant) -> Option<Self> {
+        let outbox = Arc::new(Outbox::default());
+        let id = shared.enter(&outbox)?;
+        let executor = Executor::new(shared.clone(), id, peer, outbox.clone());
+        let session = Connection::new(shared.session_config.clone(), now);
+        Some(Self {
+            session,
+            executor,
+            outbox,
+            events: VecDeque::new(),
+            disconnected: false,
+            login_failure_delay: shared.login_failure_delay,
+            held_until: None,
+            now,
+        })
+    }
+
+    /// Where others leave events for this connection.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The session, to look at.
+    pub fn session(&self) -> &Connection {
+        &self.session
+    }
+
+    /// Bytes to write to the socket.
+    pub fn out(&mut self) -> &mut OutBuffer {
+        self.session.out()
+    }
+
+    /// Takes in bytes from the socket and returns how many it is done with; the rest must come again, with more.
+    pub fn handle_input(&mut self, input: &[u8], now: Instant) -> usize {
+        self.now = now;
+        let mut consumed = 0;
+        while consumed < input.len() && !self.session.is_finished() && self.held_until.is_none() {
+            let (taken, action) = self.session.handle_input(&input[consumed..], now);
+            consumed += taken;
+            self.run(action);
+            if taken == 0 {
+                break;
+            }
+        }
+        if self.session.is_finished() { input.len() } else { consumed }
+    }
+
+    /// Hands waiting events to the session while there is room for what they make it write. Says whether there were any.
+    pub fn handle_events(&mut self) -> bool {
+        self.outbox.take(&mut self.events);
+        let mut any = false;
+        while self.session.out().len() < OUT_BUFFER_HIGH_BYTES {
+            let Some(event) = self.events.pop_front() else { break };
+            any = true;
+            self.handle_event(event);
+        }
+        any
+    }
+
+    /// Tells the session what time it is.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.held_until.is_some_and(|until| until <= now) {
+            self.held_until = None;
+        }
+        self.session.handle_timeout(now);
+        self.run(None);
+    }
+
+    /// Ends a round: everything gathered reaches its queues, confirms are written. Call before waiting for anything.
+    pub fn end_round(&mut self) {
+        let session = &mut self.session;
+        self.executor.end_round(|channel, number, outcome| session.handle_confirm(channel, number, outcome));
+        self.session.flush_confirms();
+        if self.is_finished() {
+            self.disconnect();
+        }
+    }
+
+    /// The peer is gone, or is to be treated as if it were: everything it held goes back.
+    pub fn disconnect(&mut self) {
+        if std::mem::replace(&mut self.disconnected, true) {
+            return;
+        }
+        for action in self.session.handle_disconnect() {
+            self.run(Some(action));
+        }
+        self.executor.disconnect();
+        // What was pushed before the consumers were removed is nobody's now, and acknowledged deliveries must return.
+        self.hand_over_events_of(None);
+        self.executor.end_round(|_, _, _| {});
+    }
+
+    /// Whether the socket should be read: not while this peer lets answers pile up, or publishes into an alarm.
+    pub fn wants_input(&mut self) -> bool {
+        !self.session.is_finished()
+            && self.held_until.is_none()
+            && self.session.wants_input()
+            && self.session.out().len() < OUT_BUFFER_PAUSE_READ_BYTES
+    }
+
+    /// Whether all is said; the socket is closed once everything is written.
+    pub fn is_finished(&self) -> bool {
+        self.session.is_finished() && self.held_until.is_none()
+    }
+
+    /// Whether what is in [`Driver::out`] may be written now.
+    pub fn may_write(&self) -> bool {
+        self.held_until.is_none()
+    }
+
+    /// When [`Driver::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.session.poll_timeout(), self.held_until) {
+            (Some(timeout), Some(held)) => Some(timeout.min(held)),
+            (timeout, held) => timeout.or(held),
+        }
+    }
+
+    /// Gives back memory that a busy time left behind, before a sleep.
+    pub fn shrink(&mut self) {
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        self.outbox.shrink();
+        self.executor.shrink();
+    }
+
+    /// Carries out an action and all that follows from it.
+    fn run(&mut self, first: Option<Action>) {
+        let mut next = first.or_else(|| self.session.poll_action());
+        while let Some(action) = next {
+            let channel = action.channel();
+            let ended = ended_sources(&action);
+            let login = matches!(action, Action::Authenticate(_));
+            let answer = self.executor.execute(action);
+            if login && matches!(answer, Some(Err(_))) {
+                self.held_until = Some(self.now + self.login_failure_delay);
+            }
+            if let Some(ended) = ended {
+                // No delivery may follow cancel-ok, and a closed channel's deliveries must return to their queues at once.
+                self.hand_over_events_of(Some(&ended));
+            }
+            let follow_up = answer.and_then(|result| self.session.handle_reply(channel, result));
+            next = follow_up.or_else(|| self.session.poll_action());
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match &event {
+            Event::Deliver(delivery) => self.executor.handed_over(delivery),
+            Event::ConsumerCancelled(source) => self.executor.consumer_cancelled(*source),
+            _ => {}
+        }
+        let action = self.session.handle_event(event);
+        if action.is_some() {
+            self.run(action);
+        }
+    }
+
+    /// Hands over the deliveries of these sources, or all, out of turn and whatever room there is: their number is bounded
+    /// by the consumers' windows.
+    fn hand_over_events_of(&mut self, sources: Option<&[SourceId]>) {
+        self.outbox.take(&mut self.events);
+        let mut rest = VecDeque::new();
+        for event in std::mem::take(&mut self.events) {
+            let wanted = match (&event, sources) {
+                (_, None) => true,
+                (Event::Deliver(delivery), Some(sources)) => sources.contains(&delivery.reference.source),
+                _ => false,
+            };
+            if wanted {
+                self.handle_event(event);
+            } else {
+                rest.push_back(event);
+            }
+        }
+        // An event handled above may have moved newer events in.
+        rest.append(&mut self.events);
+        self.events = rest;
+    }
+}
+
+/// The consumers that an action ends.
+fn ended_sources(action: &Action) -> Option<Vec<SourceId>> {
+    match action {
+        Action::Cancel { source, .. } => Some(vec![*source]),
+        Action::CloseChannel { sources, .. } if !sources.is_empty() => Some(sources.clone()),
+        _ => None,
+    }
+}

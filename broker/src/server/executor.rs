@@ -1,0 +1,271 @@
+//! [`Executor`]: carries out what one connection's session asks for.
+//!
+//! For each action: permission, then the engine, then the effects. Publishes and settlements are gathered and reach the
+//! queues once a round; anything else first brings the gathered ones to their queues, so that the order in which a client
+//! asks is the order in which it is served. Synchronous; called by `server::driver`.
+
+mod batch;
+mod consume;
+mod publish;
+mod routes;
+mod sources;
+mod topology;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::engine::ConnectionId;
+use crate::error::AmqpError;
+use crate::server::access::{self, LoginRefused, Permission, Resource, User};
+use crate::server::outbox::Outbox;
+use crate::server::queue_handle::{ChannelLimit, QueueHandle};
+use crate::server::shared::Shared;
+use crate::server::vhost::VHost;
+use crate::session::login_refused;
+use crate::session::action::{
+    Action, ChannelId, Credentials, Delivery, Durability, NO_SLOT, PublishOutcome, Reply, Settle, SourceId,
+};
+use crate::store::Epoch;
+
+use batch::Batch;
+use routes::RouteCache;
+use sources::Sources;
+
+/// What an action is answered with; nothing for those that have no answer.
+pub(super) type Answer = Option<Result<Reply, AmqpError>>;
+
+/// The broker as one connection sees it.
+#[derive(Debug)]
+pub(super) struct Executor {
+    shared: Arc<Shared>,
+    connection: ConnectionId,
+    peer: IpAddr,
+    outbox: Arc<Outbox>,
+    user: Option<User>,
+    vhost: Option<Arc<VHost>>,
+    sources: Sources,
+    /// Limits of the channels that have one (`basic.qos` with global set).
+    limits: HashMap<ChannelId, Arc<ChannelLimit>>,
+    routes: RouteCache,
+    batch: Batch,
+    /// The epoch of what was stored in this round so far.
+    epoch: Epoch,
+    /// Channels whose limit got credit back in this round.
+    freed: Vec<ChannelId>,
+}
+
+impl Executor {
+    /// An executor for a connection that nobody has logged in on.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connection: ConnectionId,
+        peer: IpAddr,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        Self {
+            shared,
+            connection,
+            peer,
+            outbox,
+            user: None,
+            vhost: None,
+            sources: Sources::default(),
+            limits: HashMap::new(),
+            routes: RouteCache::default(),
+            batch: Batch::default(),
+            epoch: Epoch::default(),
+            freed: Vec::new(),
+        }
+    }
+
+    /// Carries out one action.
+    pub(super) fn execute(&mut self, action: Action) -> Answer {
+        match action {
+            Action::Publish(publish) => self.publish(publish),
+            Action::CheckPublish(publish) => self.check_publish(&publish).err().map(Err),
+            Action::Settle(settle) => {
+                self.settle(&settle);
+                None
+            }
+            other => {
+                self.apply_batch();
+                self.execute_unbatched(other)
+            }
+        }
+    }
+
+    fn execute_unbatched(&mut self, action: Action) -> Answer {
+        match action {
+            Action::Authenticate(credentials) => Some(self.authenticate(&credentials)),
+            Action::OpenVhost { vhost } => Some(self.open_vhost(&vhost)),
+            Action::UpdateSecret { .. } => Some(Err(AmqpError::not_allowed(
+                "the authentication backend in use does not support refreshable credentials",
+            ))),
+            Action::Topology { request, .. } => Some(self.topology(request).map(Reply::Topology)),
+            Action::Consume(consume) => Some(self.consume(consume)),
+            Action::Cancel { source, .. } => {
+                self.end_consumer(source);
+                Some(Ok(Reply::Cancelled(source)))
+            }
+            Action::Get { channel, queue, no_ack } => Some(self.get(channel, &queue, no_ack)),
+            Action::SetChannelPrefetch { channel, limit } => {
+                self.set_channel_prefetch(channel, limit);
+                None
+            }
+            Action::Commit { publishes, settles, .. } => Some(self.commit(publishes, &settles)),
+            Action::CloseChannel { channel, sources, unacked } => {
+                self.close_channel(channel, &sources, unacked);
+                None
+            }
+            Action::Publish(_) | Action::CheckPublish(_) | Action::Settle(_) => None,
+        }
+    }
+
+    /// Brings everything gathered to the queues and tells `confirmed` what became of each publish that awaits a confirm.
+    pub(super) fn end_round(&mut self, mut confirmed: impl FnMut(ChannelId, u64, PublishOutcome)) {
+        self.nudge_freed_channels();
+        if self.batch.is_empty() {
+            return;
+        }
+        self.apply_batch();
+        let durability = self.take_durability();
+        for pending in self.batch.confirms.drain(..) {
+            let durability = if pending.stored { durability } else { Durability::Immediate };
+            confirmed(pending.channel, pending.number, PublishOutcome::Accepted(durability));
+        }
+    }
+
+    /// Called when the session takes a delivery out of the outbox: its place in the consumer's window is free again.
+    pub(super) fn handed_over(&mut self, delivery: &Delivery) {
+        let Some(source) = self.sources.get_mut(delivery.reference.source) else { return };
+        if delivery.reference.slot != NO_SLOT {
+            source.outstanding += 1;
+        }
+        if let Some(consumer) = source.consumer() {
+            let body_bytes = delivery.message.body().len();
+            let batch = self.batch.queue(&source.queue);
+            match batch.written.last_mut() {
+                Some((last, messages, bytes)) if *last == consumer => {
+                    *messages += 1;
+                    *bytes += body_bytes;
+                }
+                _ => batch.written.push((consumer, 1, body_bytes)),
+            }
+        }
+    }
+
+    /// Called when a consumer's queue was deleted under it.
+    pub(super) fn consumer_cancelled(&mut self, source: SourceId) {
+        self.sources.end(source);
+    }
+
+    /// Called when the connection is over and all its channels are closed: its exclusive queues go.
+    pub(super) fn disconnect(&mut self) {
+        self.apply_batch();
+        if let Some(vhost) = self.vhost.take() {
+            self.delete_exclusive_queues(&vhost);
+        }
+        self.shared.leave(self.connection);
+    }
+
+    /// Gives back memory that a busy time left behind. Call after [`Executor::end_round`].
+    pub(super) fn shrink(&mut self) {
+        self.batch.shrink();
+        self.freed = Vec::new();
+    }
+
+    fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, AmqpError> {
+        match self.shared.users.login(credentials, self.peer) {
+            Ok(user) => {
+                self.user = Some(user);
+                Ok(Reply::Authenticated)
+            }
+            Err(refused) => {
+                let mechanism = credentials.mechanism.name();
+                tracing::warn!(user = credentials.username, peer = %self.peer, mechanism, ?refused, "login refused");
+                Err(match refused {
+                    LoginRefused::BadCredentials => login_refused(mechanism),
+                    LoginRefused::NotLoopback { user } => {
+                        AmqpError::not_allowed(format!("user '{user}' can only connect via localhost"))
+                    }
+                })
+            }
+        }
+    }
+
+    fn open_vhost(&mut self, name: &str) -> Result<Reply, AmqpError> {
+        let Some(vhost) = self.shared.vhost(name) else {
+            return Err(AmqpError::not_allowed(format!("vhost {name} not found")));
+        };
+        self.vhost = Some(vhost);
+        Ok(Reply::VhostOpened)
+    }
+
+    /// The vhost. The session lets no channel open before a vhost is.
+    fn vhost(&self) -> Result<&Arc<VHost>, AmqpError> {
+        self.vhost.as_ref().ok_or_else(|| AmqpError::command_invalid("no vhost is open"))
+    }
+
+    /// Asks for permission; the default exchange is asked for under its long name, as in RabbitMQ.
+    fn check(&self, permission: Permission, resource: Resource<'_>) -> Result<(), AmqpError> {
+        let user = self.user.as_ref().ok_or_else(|| AmqpError::command_invalid("nobody is logged in"))?;
+        let resource = match resource {
+            Resource::Exchange("") => Resource::Exchange("amq.default"),
+            other => other,
+        };
+        access::check(user, self.vhost()?.name(), permission, resource)
+    }
+
+    /// A queue by name, if this connection may touch it.
+    fn queue(&self, name: &str) -> Result<QueueHandle, AmqpError> {
+        self.vhost()?.read(|registry| registry.topology.queue(name, self.connection).cloned())
+    }
+
+    /// Brings everything gathered so far to the queues; publishes go on awaiting their confirms.
+    fn apply_batch(&mut self) {
+        if !self.batch.is_empty() {
+            self.epoch = self.epoch.max(self.batch.apply());
+            self.shared.check_memory();
+        }
+    }
+
+    /// What the session must wait for before it calls anything of this round safe. Makes sure that it hears of it.
+    fn take_durability(&mut self) -> Durability {
+        let epoch = std::mem::take(&mut self.epoch);
+        if self.shared.store.durable() >= epoch {
+            return Durability::Immediate;
+        }
+        self.shared.wait_durable(epoch, &self.outbox);
+        Durability::AtEpoch(epoch.0)
+    }
+
+    /// Notes settlements for the next time that their queues are visited.
+    fn settle(&mut self, settle: &Settle) {
+        for reference in &settle.deliveries {
+            let Some(source) = self.sources.get_mut(reference.source) else { continue };
+            debug_assert!(source.outstanding > 0, "a delivery was settled that is not outstanding");
+            source.outstanding = source.outstanding.saturating_sub(1);
+            let done = source.outstanding == 0;
+            if let Some(limit) = &source.limit {
+                limit.release(1);
+                if !self.freed.contains(&source.channel) {
+                    self.freed.push(source.channel);
+                }
+            }
+            self.batch.queue(&source.queue).settle(settle.settlement, reference.slot);
+            if done {
+                self.sources.forget_if_done(reference.source);
+            }
+        }
+    }
+
+    /// Offers the queues of all consumers on channels whose limit has room again another look.
+    fn nudge_freed_channels(&mut self) {
+        for channel in self.freed.drain(..) {
+            for (consumer, source) in self.sources.consumers_of(channel) {
+                self.batch.queue(&source.queue).opened.push(consumer);
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Publishing: checks in RabbitMQ's order, routing, and transactions.
+
+use crate::engine::topology::Topology;
+use crate::error::AmqpError;
+use crate::server::access::{Permission, Resource};
+use crate::server::executor::batch::PendingConfirm;
+use crate::server::executor::routes::Route;
+use crate::server::executor::{Answer, Executor};
+use crate::server::queue_handle::QueueHandle;
+use crate::server::vhost::{REPLY_TO_PREFIX, Registry};
+use crate::session::action::{Publish, Reply, Settle};
+use crate::wire::message::Message;
+use crate::wire::properties::Properties;
+
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+/// Property flags that ask for more than routing by key: headers, reply-to and user-id.
+const FLAGS_TO_INSPECT: u16 = 1 << 13 | 1 << 9 | 1 << 4;
+
+/// The header whose keys route in addition and stay in the message.
+const CC: &str = "CC";
+
+/// The header whose keys route in addition and are removed.
+const BCC: &str = "BCC";
+
+/// A message after its properties were looked at.
+struct Prepared {
+    message: Message,
+    /// Routing keys beside the message's own; such a message is not routed from the cache.
+    more_keys: Vec<String>,
+}
+
+impl Executor {
+    /// Routes a message and gathers it for its queues.
+    pub(super) fn publish(&mut self, publish: Publish) -> Answer {
+        match self.route_and_gather(publish) {
+            Ok(None) => None,
+            Ok(Some(returned)) => Some(Ok(Reply::Returned(returned))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Commits a transaction: the publishes in order, then the settlements.
+    pub(super) fn commit(&mut self, publishes: Vec<Publish>, settles: &[Settle]) -> Result<Reply, AmqpError> {
+        for publish in publishes {
+            self.route_and_gather(publish)?;
+        }
+        for settle in settles {
+            self.settle(settle);
+        }
+        self.nudge_freed_channels();
+        self.apply_batch();
+        Ok(Reply::Committed(self.take_durability()))
+    }
+
+    /// What can be said against a publish before it is routed, in RabbitMQ's order.
+    pub(super) fn check_publish(&self, publish: &Publish) -> Result<(), AmqpError> {
+        let exchange = text(publish.message.exchange());
+        self.check(Permission::Write, Resource::Exchange(exchange))?;
+        self.vhost()?.read(|registry| registry.topology.check_publish(exchange))?;
+        publish.fault.as_deref().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Returns the message if it is mandatory and no queue takes it.
+    fn route_and_gather(&mut self, publish: Publish) -> Result<Option<Message>, AmqpError> {
+        if publish.fault.is_some() {
+            self.check_publish(&publish)?;
+        }
+        let Publish { channel, message, mandatory, confirm, direct_reply_to, .. } = publish;
+        self.check(Permission::Write, Resource::Exchange(text(message.exchange())))?;
+        let inspect = message
+            .properties()
+            .first_chunk()
+            .is_some_and(|&flags| u16::from_be_bytes(flags) & FLAGS_TO_INSPECT != 0);
+        let (message, stored, routed) = if inspect {
+            let reply_address =
+                direct_reply_to.and_then(|source| self.sources.get_mut(source)?.reply_address.clone());
+            let prepared = self.prepare(message, reply_address.as_deref())?;
+            if prepared.more_keys.is_empty() {
+                self.gather_by_cache(prepared.message)?
+            } else {
+                self.gather_by_keys(prepared)?
+            }
+        } else {
+            self.gather_by_cache(message)?
+        };
+        if let Some(number) = confirm {
+            self.batch.confirms.push(PendingConfirm { channel, number, stored });
+        }
+        Ok((mandatory && !routed).then_some(message))
+    }
+
+    /// Gathers the message for the queues that its exchange and key lead to; says whether it is stored, and routed.
+    fn gather_by_cache(&mut self, message: Message) -> Result<(Message, bool, bool), AmqpError> {
+        let vhost = self.vhost.as_ref().ok_or_else(|| AmqpError::command_invalid("no vhost is open"))?;
+        // Read before the routes are: a route found under the lock may be newer than this, never older.
+        let generation = vhost.generation();
+        let (exchange, routing_key) = (message.exchange(), message.routing_key());
+        let uncached;
+        let route = match self.routes.find(generation, exchange, routing_key) {
+            Some(at) => self.routes.get(at),
+            None => {
+                let (route, by_headers) =
+                    vhost.read(|registry| find_route(registry, &message, &[text(routing_key)]))?;
+                if by_headers {
+                    uncached = route;
+                    &uncached
+                } else {
+                    let at = self.routes.insert(exchange, routing_key, route);
+                    self.routes.get(at)
+                }
+            }
+        };
+        let stored = route.durable && message.is_persistent();
+        let routed = !route.queues.is_empty();
+        for queue in &route.queues {
+            self.batch.queue(queue).publishes.push(message.clone());
+        }
+        Ok((message, stored, routed))
+    }
+
+    /// The same for a message with CC or BCC keys, which are its own.
+    fn gather_by_keys(&mut self, prepared: Prepared) -> Result<(Message, bool, bool), AmqpError> {
+        let Prepared { message, more_keys } = prepared;
+        let mut keys = vec![text(message.routing_key())];
+        keys.extend(more_keys.iter().map(String::as_str));
+        let (route, _) = self.vhost()?.read(|registry| find_route(registry, &message, &keys))?;
+        for queue in &route.queues {
+            self.batch.queue(queue).publishes.push(message.clone());
+        }
+        let stored = route.durable && message.is_persistent();
+        Ok((message, stored, !route.queues.is_empty()))
+    }
+
+    /// Checks and rewrites properties: user-id, the address of a direct reply, CC and BCC.
+    fn prepare(&self, message: Message, reply_address: Option<&str>) -> Result<Prepared, AmqpError> {
+        let properties = Properties::parse(message.properties())?;
+        if let (Some(claimed), Some(user)) = (properties.user_id(), &self.user)
+            && claimed != user.name
+            && !user.impersonator
+        {
+            return Err(AmqpError::precondition_failed(format!(
+                "user_id property set to '{claimed}' but authenticated user was '{}'",
+                user.name
+            )));
+        }
+        let mut more_keys = Vec::new();
+        let mut rewritten = None;
+        if properties.has_header(CC.as_bytes()) || properties.has_header(BCC.as_bytes()) {
+            let headers = properties.headers().unwrap_or_default();
+            for name in [CC, BCC] {
+                more_keys.extend(extra_keys(&headers, name)?);
+            }
+            if properties.has_header(BCC.as_bytes()) {
+                rewritten = Some(crate::wire::properties::without_header(properties.raw(), BCC)?);
+            }
+        }
+        if let Some(address) = reply_address {
+            let current = rewritten.as_deref().unwrap_or(properties.raw());
+            rewritten = Some(crate::wire::properties::with_reply_to(current, address)?);
+        }
+        let message = match rewritten {
+            Some(bytes) => message.with_properties(&bytes),
+            None => message,
+        };
+        Ok(Prepared { message, more_keys })
+    }
+}
+
+/// Names in a message were checked to be UTF-8 when they were read.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Finds the queues for a message under the given keys, and says whether its headers took part in that.
+fn find_route(registry: &Registry, message: &Message, keys: &[&str]) -> Result<(Route, bool), AmqpError> {
+    let exchange = text(message.exchange());
+    let topology: &Topology<QueueHandle> = &registry.topology;
+    let mut queues = Vec::new();
+    topology.route_all(exchange, keys, || headers_of(message), &mut queues)?;
+    if exchange.is_empty() {
+        let replies = keys.iter().filter(|key| key.starts_with(REPLY_TO_PREFIX));
+        queues.extend(replies.filter_map(|key| registry.replies.get(*key).cloned()));
+    }
+    Ok((Route::new(queues), topology.depends_on_headers(exchange)))
+}
+
+fn headers_of(message: &Message) -> FieldTable {
+    Properties::parse(message.properties())
+        .ok()
+        .and_then(|properties| properties.headers())
+        .unwrap_or_default()
+}
+
+/// The keys in a CC or BCC header.
+fn extra_keys(headers: &FieldTable, name: &str) -> Result<Vec<String>, AmqpError> {
+    let Some(value) = headers.inner().get(name) else { return Ok(Vec::new()) };
+    let AMQPValue::FieldArray(values) = value else {
+        return Err(AmqpError::precondition_failed(format!(
+            "invalid message: {{unacceptable_type_in_header,<<\"{name}\">>,not_an_array}}"
+        )));
+    };
+    values
+        .as_slice()
+        .iter()
+        .map(|value| match value {
+            AMQPValue::LongString(key) => Ok(String::from_utf8_lossy(key.as_bytes()).into_owned()),
+            AMQPValue::ShortString(key) => Ok(key.as_str().to_owned()),
+            _ => Err(AmqpError::precondition_failed(format!(
+                "invalid message: {{unacceptable_type_in_header,<<\"{name}\">>,not_a_string}}"
+            ))),
+        })
+        .collect()
+}

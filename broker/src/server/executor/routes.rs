@@ -1,0 +1,126 @@
+//! [`RouteCache`]: the queues that an exchange and a routing key lead to, remembered by one connection.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::limits::ROUTE_CACHE_ENTRIES_MAX;
+use crate::server::queue_handle::QueueHandle;
+
+/// Where messages with one exchange and routing key go.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    /// Each queue once.
+    pub(super) queues: Vec<QueueHandle>,
+    /// Whether any of them survives a restart.
+    pub(super) durable: bool,
+}
+
+impl Route {
+    pub(super) fn new(queues: Vec<QueueHandle>) -> Self {
+        let durable = queues.iter().any(|queue| queue.options().durable);
+        Self { queues, durable }
+    }
+}
+
+/// Routes of one vhost, valid for one generation of its topology. Holds nothing until the first publish.
+#[derive(Debug, Default)]
+pub(super) struct RouteCache {
+    generation: u64,
+    entries: Vec<Entry>,
+    /// Places in `entries` by name. A plain map would need an owned key to look one up.
+    index: HashTable<usize>,
+    hasher: RandomState,
+    /// The route asked for last: most connections publish to one place.
+    last: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    exchange: Box<[u8]>,
+    routing_key: Box<[u8]>,
+    route: Route,
+}
+
+impl Entry {
+    fn is_for(&self, exchange: &[u8], routing_key: &[u8]) -> bool {
+        *self.routing_key == *routing_key && *self.exchange == *exchange
+    }
+}
+
+impl RouteCache {
+    /// The route, if it is known in this generation.
+    pub(super) fn find(&mut self, generation: u64, exchange: &[u8], routing_key: &[u8]) -> Option<usize> {
+        if self.generation != generation {
+            self.clear();
+            self.generation = generation;
+            return None;
+        }
+        if self.entries.get(self.last).is_some_and(|entry| entry.is_for(exchange, routing_key)) {
+            return Some(self.last);
+        }
+        let hash = self.hasher.hash_one((exchange, routing_key));
+        let found = self.index.find(hash, |&at| self.entries[at].is_for(exchange, routing_key));
+        self.last = *found?;
+        Some(self.last)
+    }
+
+    /// Remembers a route of the generation last asked for.
+    pub(super) fn insert(&mut self, exchange: &[u8], routing_key: &[u8], route: Route) -> usize {
+        if self.entries.len() >= ROUTE_CACHE_ENTRIES_MAX {
+            self.clear();
+        }
+        self.last = self.entries.len();
+        self.entries.push(Entry { exchange: exchange.into(), routing_key: routing_key.into(), route });
+        let Self { entries, hasher, index, last, .. } = self;
+        let hash_of = |&at: &usize| hasher.hash_one((&*entries[at].exchange, &*entries[at].routing_key));
+        index.insert_unique(hash_of(last), *last, hash_of);
+        *last
+    }
+
+    /// A route found or inserted just now.
+    pub(super) fn get(&self, at: usize) -> &Route {
+        &self.entries[at].route
+    }
+
+    /// Forgets everything, and with it the handles of deleted queues.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.index.clear();
+        self.last = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchange_and_routing_key_are_told_apart() {
+        let mut cache = RouteCache::default();
+        assert_eq!(cache.find(1, b"a", b"bc"), None);
+        let first = cache.insert(b"a", b"bc", Route::default());
+        assert_eq!(cache.find(1, b"ab", b"c"), None);
+        assert_eq!(cache.find(1, b"a", b"bc"), Some(first));
+    }
+
+    #[test]
+    fn another_generation_forgets_everything() {
+        let mut cache = RouteCache::default();
+        cache.find(1, b"", b"q");
+        cache.insert(b"", b"q", Route::default());
+        assert!(cache.find(1, b"", b"q").is_some());
+        assert_eq!(cache.find(2, b"", b"q"), None);
+        assert_eq!(cache.find(2, b"", b"q"), None);
+    }
+
+    #[test]
+    fn it_is_emptied_at_its_bound() {
+        let mut cache = RouteCache::default();
+        for number in 0..=ROUTE_CACHE_ENTRIES_MAX {
+            cache.insert(b"", number.to_string().as_bytes(), Route::default());
+        }
+        assert_eq!(cache.entries.len(), 1);
+    }
+}

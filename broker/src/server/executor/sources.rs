@@ -1,0 +1,122 @@
+//! [`Sources`]: what the deliveries of one connection came from, so that they can be settled there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+
+use crate::engine::QueueId;
+use crate::engine::queue::ConsumerId;
+use crate::server::queue_handle::{ChannelLimit, QueueHandle};
+use crate::session::action::{ChannelId, SourceId};
+
+/// What a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A running consumer.
+    Consumer(ConsumerId),
+    /// `basic.get` on one queue.
+    Get,
+    /// A consumer that has ended and whose deliveries are not all settled.
+    Ended,
+}
+
+/// A consumer, or `basic.get` on one queue.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) queue: QueueHandle,
+    pub(super) channel: ChannelId,
+    pub(super) kind: Kind,
+    /// Deliveries handed to the session and not settled.
+    pub(super) outstanding: u32,
+    /// The channel's limit, if it counts this consumer's deliveries.
+    pub(super) limit: Option<Arc<ChannelLimit>>,
+    /// The address under which clients reach a direct reply consumer.
+    pub(super) reply_address: Option<String>,
+}
+
+impl Source {
+    /// A source with nothing outstanding.
+    pub(super) fn new(queue: QueueHandle, channel: ChannelId, kind: Kind) -> Self {
+        Self { queue, channel, kind, outstanding: 0, limit: None, reply_address: None }
+    }
+
+    /// Its consumer, while it runs.
+    pub(super) fn consumer(&self) -> Option<ConsumerId> {
+        match self.kind {
+            Kind::Consumer(consumer) => Some(consumer),
+            Kind::Get | Kind::Ended => None,
+        }
+    }
+}
+
+/// All sources of a connection by their ids.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    slots: Slab<Source>,
+    gets: HashMap<QueueId, SourceId, FixedState>,
+}
+
+impl Sources {
+    /// The id that the next added source will have: a consumer must be known to its queue under it.
+    pub(super) fn next_id(&self) -> SourceId {
+        source_id(self.slots.vacant_key())
+    }
+
+    pub(super) fn add(&mut self, source: Source) -> SourceId {
+        source_id(self.slots.insert(source))
+    }
+
+    /// The source for `basic.get` on this queue, made if need be.
+    pub(super) fn get_source(&mut self, queue: &QueueHandle, channel: ChannelId) -> SourceId {
+        if let Some(&known) = self.gets.get(&queue.id()) {
+            return known;
+        }
+        let id = self.add(Source::new(queue.clone(), channel, Kind::Get));
+        self.gets.insert(queue.id(), id);
+        id
+    }
+
+    pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.slots.get_mut(id.0 as usize)
+    }
+
+    /// The sources of one channel that are running consumers.
+    pub(super) fn consumers_of(
+        &mut self,
+        channel: ChannelId,
+    ) -> impl Iterator<Item = (ConsumerId, &mut Source)> {
+        self.slots
+            .iter_mut()
+            .filter(move |(_, source)| source.channel == channel)
+            .filter_map(|(_, source)| Some((source.consumer()?, source)))
+    }
+
+    /// Marks a consumer as ended, and forgets it if nothing of it is outstanding. Returns it as it was.
+    pub(super) fn end(&mut self, id: SourceId) -> Option<(ConsumerId, QueueHandle, Option<String>)> {
+        let source = self.get_mut(id)?;
+        let consumer = source.consumer()?;
+        source.kind = Kind::Ended;
+        let ended = (consumer, source.queue.clone(), source.reply_address.take());
+        self.forget_if_done(id);
+        Some(ended)
+    }
+
+    /// Frees a source that nothing refers to any more.
+    pub(super) fn forget_if_done(&mut self, id: SourceId) {
+        let Some(source) = self.slots.get(id.0 as usize) else { return };
+        if source.outstanding > 0 || matches!(source.kind, Kind::Consumer(_)) {
+            return;
+        }
+        if source.kind == Kind::Get {
+            self.gets.remove(&source.queue.id());
+        }
+        self.slots.remove(id.0 as usize);
+    }
+}
+
+fn source_id(key: usize) -> SourceId {
+    // A connection has at most 65,535 channels of a bounded number of consumers each, far below u32::MAX.
+    SourceId(u32::try_from(key).unwrap_or(u32::MAX))
+}

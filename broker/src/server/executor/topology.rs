@@ -1,0 +1,216 @@
+//! Declaring, binding, purging and deleting.
+
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+
+use crate::engine::exchange::ExchangeOptions;
+use crate::engine::queue::{QueueDeclare, QueueOptions};
+use crate::engine::topology::{Destination, QueueName};
+use crate::error::{AmqpError, ReplyCode};
+use crate::server::access::{Permission, Resource};
+use crate::server::executor::Executor;
+use crate::server::names;
+use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
+use crate::server::vhost::{REPLY_TO, REPLY_TO_PREFIX, VHost};
+use crate::session::action::{BindingChange, TopologyReply, TopologyRequest};
+
+impl Executor {
+    /// Carries out a topology request.
+    pub(super) fn topology(&mut self, request: TopologyRequest) -> Result<TopologyReply, AmqpError> {
+        use TopologyRequest as Request;
+        match request {
+            Request::DeclareExchange { name, passive: true, .. } => {
+                self.vhost()?.read(|registry| registry.topology.check_exchange(&name))?;
+                Ok(TopologyReply::Done)
+            }
+            Request::DeclareExchange { name, kind, durable, auto_delete, internal, arguments, .. } => {
+                self.check(Permission::Configure, Resource::Exchange(&name))?;
+                let vhost = self.vhost()?;
+                let options = ExchangeOptions::from_declare(
+                    vhost.name(),
+                    &name,
+                    &kind,
+                    durable,
+                    auto_delete,
+                    internal,
+                    &arguments,
+                )?;
+                vhost.write(|registry| registry.topology.declare_exchange(options))?;
+                Ok(TopologyReply::Done)
+            }
+            Request::DeleteExchange { name, if_unused } => {
+                self.check(Permission::Configure, Resource::Exchange(&name))?;
+                self.vhost()?.write(|registry| registry.topology.delete_exchange(&name, if_unused))?;
+                Ok(TopologyReply::Done)
+            }
+            Request::BindExchange { change, destination, source, routing_key, arguments } => {
+                self.check(Permission::Write, Resource::Exchange(&destination))?;
+                self.check(Permission::Read, Resource::Exchange(&source))?;
+                self.bind(change, Destination::Exchange(&destination), &source, &routing_key, &arguments)
+            }
+            Request::BindQueue { change, queue, exchange, routing_key, arguments } => {
+                if queue == REPLY_TO || queue.starts_with(REPLY_TO_PREFIX) {
+                    return Err(AmqpError::access_refused(format!(
+                        "queue '{queue}' is volatile and cannot be bound"
+                    )));
+                }
+                self.check(Permission::Write, Resource::Queue(&queue))?;
+                self.check(Permission::Read, Resource::Exchange(&exchange))?;
+                self.bind(change, Destination::Queue(&queue), &exchange, &routing_key, &arguments)
+            }
+            Request::DeclareQueue { name, passive, .. } if name.starts_with(REPLY_TO_PREFIX) || passive => {
+                self.look_at_queue(name)
+            }
+            Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
+                self.declare_queue(QueueDeclare { name, durable, exclusive, auto_delete, arguments })
+            }
+            Request::PurgeQueue { queue } => {
+                self.check(Permission::Read, Resource::Queue(&queue))?;
+                let message_count = self.queue(&queue)?.purge();
+                self.shared.check_memory();
+                Ok(TopologyReply::Removed { message_count })
+            }
+            Request::DeleteQueue { queue, if_unused, if_empty } => {
+                self.delete_queue(&queue, if_unused, if_empty)
+            }
+        }
+    }
+
+    fn bind(
+        &self,
+        change: BindingChange,
+        destination: Destination<'_>,
+        source: &str,
+        routing_key: &str,
+        arguments: &FieldTable,
+    ) -> Result<TopologyReply, AmqpError> {
+        let by = self.connection;
+        self.vhost()?.write(|registry| match change {
+            BindingChange::Bind => registry.topology.bind(destination, source, routing_key, arguments, by),
+            BindingChange::Unbind => {
+                registry.topology.unbind(destination, source, routing_key, arguments, by)
+            }
+        })?;
+        Ok(TopologyReply::Done)
+    }
+
+    /// A passive declare; also how a responder asks whether the client behind a reply address still lives.
+    fn look_at_queue(&self, name: String) -> Result<TopologyReply, AmqpError> {
+        let vhost = self.vhost()?;
+        if name.starts_with(REPLY_TO_PREFIX) {
+            return if vhost.read(|registry| registry.replies.contains_key(&name)) {
+                Ok(TopologyReply::QueueDeclared { name, message_count: 0, consumer_count: 1 })
+            } else {
+                Err(AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", vhost.name())))
+            };
+        }
+        let counts = self.queue(&name)?.counts();
+        Ok(TopologyReply::QueueDeclared {
+            name,
+            message_count: counts.ready,
+            consumer_count: counts.consumers,
+        })
+    }
+
+    fn declare_queue(&self, mut declare: QueueDeclare) -> Result<TopologyReply, AmqpError> {
+        let given = if declare.name.is_empty() {
+            declare.name = names::generated_queue_name();
+            QueueName::Generated
+        } else {
+            QueueName::Given
+        };
+        self.check(Permission::Configure, Resource::Queue(&declare.name))?;
+        let (name, exclusive) = (declare.name.clone(), declare.exclusive);
+        let vhost = self.vhost()?;
+        let options = QueueOptions::from_declare(vhost.name().clone(), declare)?;
+        let ineffective: Vec<String> = options.ineffective_arguments().map(str::to_owned).collect();
+        let owner = exclusive.then_some(self.connection);
+        let make = |options: Arc<QueueOptions>| {
+            SharedQueue::new(
+                self.shared.new_queue_id(),
+                options,
+                self.shared.store.clone(),
+                self.shared.memory.clone(),
+            )
+        };
+        let declared = vhost.write(|registry| {
+            registry.topology.declare_queue(options, given, owner, self.connection, make)
+        })?;
+        if declared.created && !ineffective.is_empty() {
+            let arguments = ineffective.join(", ");
+            tracing::warn!(queue = name, arguments, "these queue arguments have no effect in this version");
+        }
+        let counts = declared.queue.counts();
+        Ok(TopologyReply::QueueDeclared {
+            name,
+            message_count: counts.ready,
+            consumer_count: counts.consumers,
+        })
+    }
+
+    fn delete_queue(
+        &mut self,
+        name: &str,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<TopologyReply, AmqpError> {
+        self.check(Permission::Configure, Resource::Queue(name))?;
+        let vhost = self.vhost()?.clone();
+        let queue = match self.queue(name) {
+            Ok(queue) => queue,
+            // Deleting what is not there succeeds since RabbitMQ 3.2.
+            Err(error) if error.code == ReplyCode::NotFound => {
+                return Ok(TopologyReply::Removed { message_count: 0 });
+            }
+            Err(error) => return Err(error),
+        };
+        let deleted = delete_from(&vhost, &queue, if_unused, if_empty);
+        self.shared.check_memory();
+        match deleted {
+            Ok(message_count) => Ok(TopologyReply::Removed { message_count }),
+            Err(refused) => {
+                let why = match refused {
+                    DeleteRefused::InUse => "in use",
+                    DeleteRefused::NotEmpty => "not empty",
+                };
+                let vhost = vhost.name();
+                Err(AmqpError::precondition_failed(format!("queue '{name}' in vhost '{vhost}' {why}")))
+            }
+        }
+    }
+
+    /// Deletes an auto-delete queue unless somebody has started to consume from it meanwhile.
+    pub(super) fn delete_unused(&self, vhost: &VHost, queue: &QueueHandle) {
+        // Refused means that it is in use again: then it stays.
+        let _ = delete_from(vhost, queue, true, false);
+    }
+
+    /// Deletes the queues that belong to this connection.
+    pub(super) fn delete_exclusive_queues(&self, vhost: &VHost) {
+        let owned: Vec<QueueHandle> =
+            vhost.read(|registry| registry.topology.queues_of(self.connection).cloned().collect());
+        for queue in owned {
+            // Without conditions there is nothing to refuse.
+            let _ = delete_from(vhost, &queue, false, false);
+        }
+        self.shared.check_memory();
+    }
+}
+
+/// Deletes a queue and its name together, so that nobody finds the one without the other.
+fn delete_from(
+    vhost: &VHost,
+    queue: &QueueHandle,
+    if_unused: bool,
+    if_empty: bool,
+) -> Result<u32, DeleteRefused> {
+    vhost.write(|registry| {
+        if queue.is_deleted() {
+            return Ok(0);
+        }
+        let held = queue.delete(if_unused, if_empty)?;
+        registry.topology.remove_queue(&queue.options().name);
+        Ok(held)
+    })
+}

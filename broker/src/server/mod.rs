@@ -1,0 +1,179 @@
+//! The broker as a running thing: sockets, tasks, timers, locks, and shutdown.
+//!
+//! The only part that knows tokio. It brings sessions and the engine together: [`driver`] runs one connection without its
+//! socket, [`connection`] gives it one, [`executor`] carries out what sessions ask for, [`queue_handle`] is the one place
+//! that locks queues. Rules of the protocol are in `session`, rules of queues and routing in `engine`.
+
+pub mod access;
+mod connection;
+pub mod driver;
+mod durable_waiters;
+mod executor;
+mod listener;
+mod memory_gauge;
+mod names;
+mod outbox;
+mod queue_handle;
+mod server_properties;
+mod shared;
+mod vhost;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::error::AmqpError;
+use crate::session::config::SessionConfig;
+use crate::store::{MemoryStore, Store};
+
+pub use shared::Shared;
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// There is no address to listen on.
+    #[error("no address to listen on: none is configured, or this machine has none of them")]
+    NoAddress,
+}
+
+/// A running broker. Dropping it ends its connections at once; [`Broker::shutdown`] does so politely.
+#[derive(Debug)]
+pub struct Broker {
+    shared: Arc<Shared>,
+    local_addrs: Vec<SocketAddr>,
+    acceptors: Vec<JoinHandle<()>>,
+    shutdown_grace: std::time::Duration,
+}
+
+impl Broker {
+    /// Starts a broker inside the running tokio runtime. It is ready for clients when this returns.
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use warren::{Broker, Config};
+    ///
+    /// let broker = Broker::start(Config::in_process()).await?;
+    /// println!("amqp://guest:guest@{}/", broker.local_addrs()[0]);
+    /// broker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if an address cannot be listened on. An IPv6 address that the machine does not have is passed over
+    /// while another address works.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let listeners = bind_all(&config)?;
+        let local_addrs = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let shared = shared_state(&config, Arc::new(MemoryStore));
+        let acceptors = listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(listener::accept_loop(listener, shared.clone())))
+            .collect();
+        Ok(Self { shared, local_addrs, acceptors, shutdown_grace: config.limits.shutdown_grace })
+    }
+
+    /// Where it listens, with the ports that were free if port 0 was asked for.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Stops accepting, tells every client (`connection.close` 320), gives them the configured grace to answer, and ends
+    /// the connections that are left.
+    pub async fn shutdown(self) {
+        self.stop_accepting();
+        self.shared.close_all(&AmqpError::connection_forced(
+            "broker forced connection closure with reason 'shutdown'",
+        ));
+        if tokio::time::timeout(self.shutdown_grace, self.shared.all_gone()).await.is_err() {
+            let connections = self.shared.connection_count();
+            tracing::warn!(connections, "clients did not answer connection.close in time; dropping them");
+            self.shared.kill_all();
+            self.shared.all_gone().await;
+        }
+    }
+
+    fn stop_accepting(&self) {
+        for acceptor in &self.acceptors {
+            acceptor.abort();
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop_accepting();
+        self.shared.kill_all();
+    }
+}
+
+/// The state that a broker with these settings starts from.
+pub fn shared_state(config: &Config, store: Arc<dyn Store>) -> Arc<Shared> {
+    let users = access::Users::single(&config.auth.user, &config.auth.password.0, config.auth.loopback_only);
+    let limits = &config.limits;
+    let memory_limit = usize::try_from(limits.memory_bytes()).unwrap_or(usize::MAX);
+    let connections_max = usize::try_from(limits.connections_max).unwrap_or(usize::MAX);
+    Shared::new(
+        session_config(config),
+        users,
+        store,
+        memory_limit,
+        connections_max,
+        config.auth.failure_delay,
+    )
+}
+
+fn session_config(config: &Config) -> Arc<SessionConfig> {
+    let limits = &config.limits;
+    Arc::new(SessionConfig {
+        server_properties: server_properties::table(&config.server),
+        channel_max: limits.channel_max,
+        frame_max: limits.frame_max,
+        heartbeat_s: limits.heartbeat_secs(),
+        handshake_timeout: limits.handshake_timeout,
+        message_bytes_max: limits.message_bytes_max,
+        consumers_per_channel_max: limits.consumers_per_channel_max,
+        random: names::random_bytes,
+    })
+}
+
+fn bind_all(config: &Config) -> Result<Vec<tokio::net::TcpListener>, StartError> {
+    let mut listeners: Vec<tokio::net::TcpListener> = Vec::new();
+    for mut address in config.listen.addrs() {
+        if address.port() == 0
+            && let Some(first) = listeners.first().and_then(|listener| listener.local_addr().ok())
+        {
+            // One port for all families: clients that resolve a host name to either find the broker.
+            address.set_port(first.port());
+        }
+        match listener::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if address.is_ipv6() && config.listen.bind.len() > 1 && is_unavailable(&error) => {
+                tracing::info!(%address, %error, "not listening on this address: the machine does not have it");
+            }
+            Err(source) => return Err(StartError::Listen { address, source }),
+        }
+    }
+    if listeners.is_empty() { Err(StartError::NoAddress) } else { Ok(listeners) }
+}
+
+/// Whether an address family or address is missing, rather than taken or forbidden.
+fn is_unavailable(error: &io::Error) -> bool {
+    use io::ErrorKind;
+    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}

@@ -1,0 +1,430 @@
+//! [`SharedQueue`]: the one place that puts a lock around an engine queue.
+//!
+//! A connection's task hands over everything it has for a queue in one [`QueueBatch`], under one lock. Deliveries are
+//! appended to the consumers' outboxes while the lock is held, so that two tasks cannot deliver out of order; everything
+//! else that follows from a batch is returned. No `.await`, no IO and no second queue's lock happens here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::engine::QueueId;
+use crate::engine::queue::{
+    self, AckMode, ChannelGate, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Queue, QueueOptions, Seq,
+    Taken,
+};
+use crate::server::memory_gauge::MemoryGauge;
+use crate::server::outbox::Outbox;
+use crate::session::action::{Delivery, DeliveryRef, Event, Settlement, SourceId};
+use crate::store::{Epoch, Store};
+use crate::wire::message::Message;
+
+/// A queue shared by the connections that use it.
+pub(super) type QueueHandle = Arc<SharedQueue>;
+
+/// A channel's limit on unacknowledged deliveries over all its consumers (`basic.qos` with global set).
+///
+/// Queues take credit from it while they deliver, each under its own lock; hence the atomics.
+#[derive(Debug, Default)]
+pub struct ChannelLimit {
+    limit: AtomicU32,
+    used: AtomicU32,
+}
+
+impl ChannelLimit {
+    /// Changes the limit, in messages; 0 lifts it.
+    pub fn set(&self, limit: u16) {
+        self.limit.store(u32::from(limit), Ordering::Release);
+    }
+
+    /// Whether there is a limit now.
+    pub fn is_set(&self) -> bool {
+        self.limit.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes credit for one delivery if there is some.
+    fn try_acquire(&self) -> bool {
+        let limit = self.limit.load(Ordering::Acquire);
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+                (limit == 0 || used < limit).then(|| used + 1)
+            })
+            .is_ok()
+    }
+
+    /// Counts deliveries that were outstanding when their consumer came under the limit.
+    fn adopt(&self, deliveries: u32) {
+        self.used.fetch_add(deliveries, Ordering::AcqRel);
+    }
+
+    /// Gives back the credit of settled deliveries.
+    pub fn release(&self, deliveries: u32) {
+        let before = self.used.fetch_sub(deliveries, Ordering::AcqRel);
+        debug_assert!(before >= deliveries, "a channel limit was released more often than taken");
+    }
+}
+
+/// Where a consumer's deliveries go.
+#[derive(Debug)]
+struct Target {
+    consumer: ConsumerId,
+    outbox: Arc<Outbox>,
+    source: SourceId,
+    limit: Option<Arc<ChannelLimit>>,
+    /// Deliveries of the running dispatch, handed to the outbox under one lock of it.
+    staged: Vec<Event>,
+}
+
+/// The consumers' targets, by the index of their ids.
+#[derive(Debug, Default)]
+struct Targets(Vec<Option<Target>>);
+
+impl Targets {
+    fn insert(&mut self, target: Target) {
+        let at = target.consumer.index();
+        if at >= self.0.len() {
+            self.0.resize_with(at + 1, || None);
+        }
+        self.0[at] = Some(target);
+    }
+
+    fn get_mut(&mut self, consumer: ConsumerId) -> Option<&mut Target> {
+        self.0.get_mut(consumer.index())?.as_mut().filter(|target| target.consumer == consumer)
+    }
+
+    fn remove(&mut self, consumer: ConsumerId) -> Option<Target> {
+        let target = self.0.get_mut(consumer.index())?.take_if(|target| target.consumer == consumer);
+        while self.0.last().is_some_and(Option::is_none) {
+            self.0.pop();
+        }
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+        target
+    }
+}
+
+impl ChannelGate for Targets {
+    fn try_acquire(&mut self, consumer: ConsumerId) -> bool {
+        match self.get_mut(consumer) {
+            Some(Target { limit: Some(limit), .. }) => limit.try_acquire(),
+            _ => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue,
+    targets: Targets,
+    effects: Vec<Effect>,
+    /// Sequence numbers settled by the running call, for the store.
+    settled: Vec<Seq>,
+    /// Consumers with staged deliveries.
+    staged: Vec<ConsumerId>,
+}
+
+/// An engine queue with its lock, its consumers' outboxes and its store.
+pub struct SharedQueue {
+    id: QueueId,
+    options: Arc<QueueOptions>,
+    store: Arc<dyn Store>,
+    memory: Arc<MemoryGauge>,
+    deleted: AtomicBool,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for SharedQueue {
+    /// Leaves the state out: printing it would need the lock.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedQueue")
+            .field("id", &self.id)
+            .field("name", &self.options.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything that one connection has for one queue after a round of input.
+#[derive(Debug, Default)]
+pub struct QueueBatch {
+    /// Messages to enqueue, in order.
+    pub publishes: Vec<Message>,
+    /// Slots to settle, grouped by consecutive settlement.
+    pub settles: Vec<(Settlement, Vec<u32>)>,
+    /// Deliveries that have left the outbox: consumer, messages, body bytes.
+    pub written: Vec<(ConsumerId, u32, usize)>,
+    /// Consumers whose channel-wide limit has room again.
+    pub opened: Vec<ConsumerId>,
+}
+
+impl QueueBatch {
+    /// Adds a slot to settle.
+    pub fn settle(&mut self, settlement: Settlement, slot: u32) {
+        match self.settles.last_mut() {
+            Some((last, slots)) if *last == settlement => slots.push(slot),
+            _ => self.settles.push((settlement, vec![slot])),
+        }
+    }
+
+    /// Forgets everything, and keeps the memory for the next round if it is little.
+    pub fn clear(&mut self) {
+        const KEPT_ENTRIES_MAX: usize = 1024;
+        self.publishes.clear();
+        self.publishes.shrink_to(KEPT_ENTRIES_MAX);
+        self.settles.clear();
+        self.written.clear();
+        self.opened.clear();
+    }
+}
+
+/// Queue counts as `queue.declare-ok` reports them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Ready messages.
+    pub ready: u32,
+    /// Messages delivered and not settled.
+    pub unacked: u32,
+    /// Consumers.
+    pub consumers: u32,
+}
+
+/// Why a queue was not deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteRefused {
+    /// It has consumers and the request said only if unused.
+    InUse,
+    /// It has ready messages and the request said only if empty.
+    NotEmpty,
+}
+
+/// What a consumer's end means for its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterConsumer {
+    /// Nothing.
+    Keep,
+    /// The queue is auto-delete and this was its last consumer.
+    DeleteQueue,
+}
+
+impl SharedQueue {
+    /// A new, empty queue.
+    pub fn new(
+        id: QueueId,
+        options: Arc<QueueOptions>,
+        store: Arc<dyn Store>,
+        memory: Arc<MemoryGauge>,
+    ) -> QueueHandle {
+        let queue = Queue::new(options.clone());
+        let state = State {
+            queue,
+            targets: Targets::default(),
+            effects: Vec::new(),
+            settled: Vec::new(),
+            staged: Vec::new(),
+        };
+        Arc::new(Self {
+            id,
+            options,
+            store,
+            memory,
+            deleted: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Its id, unique while the broker runs.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// What it was declared with.
+    pub fn options(&self) -> &Arc<QueueOptions> {
+        &self.options
+    }
+
+    /// Whether it was deleted; a handle may outlive its queue.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Carries out a batch and offers ready messages to consumers. Returns the epoch at which all stored messages of the
+    /// batch are durable.
+    pub fn apply(&self, batch: &mut QueueBatch) -> Epoch {
+        self.with_state(|state| {
+            let mut epoch = Epoch::default();
+            let deleted = state.queue.is_deleted();
+            for message in batch.publishes.drain(..) {
+                let stored = self.options.durable && message.is_persistent() && !deleted;
+                if stored {
+                    let seq = state.queue.enqueue(message.clone());
+                    epoch = epoch.max(self.store.append(self.id, seq, &message));
+                } else {
+                    state.queue.enqueue(message);
+                }
+            }
+            for (settlement, slots) in &batch.settles {
+                state.queue.settle(in_the_engine(*settlement), slots, &mut state.effects);
+            }
+            for &(consumer, messages, body_bytes) in &batch.written {
+                state.queue.written(consumer, messages, body_bytes);
+            }
+            for &consumer in &batch.opened {
+                state.queue.gate_opened(consumer);
+            }
+            state.queue.dispatch(&mut state.targets, &mut state.effects);
+            epoch
+        })
+    }
+
+    /// Adds a consumer whose deliveries go to `outbox` under the name `source`. Deliveries begin with the next
+    /// [`SharedQueue::apply`]. `None` if the queue is gone.
+    pub fn add_consumer(
+        &self,
+        spec: ConsumerSpec,
+        outbox: Arc<Outbox>,
+        source: SourceId,
+        limit: Option<Arc<ChannelLimit>>,
+    ) -> Option<Result<ConsumerId, ConsumeRefused>> {
+        self.with_state(|state| {
+            if state.queue.is_deleted() {
+                return None;
+            }
+            let added = state.queue.add_consumer(spec);
+            if let Ok(consumer) = added {
+                state.targets.insert(Target { consumer, outbox, source, limit, staged: Vec::new() });
+            }
+            Some(added)
+        })
+    }
+
+    /// Removes a consumer. What it has not acknowledged stays outstanding.
+    pub fn remove_consumer(&self, consumer: ConsumerId) -> AfterConsumer {
+        self.with_state(|state| {
+            if state.queue.is_deleted() {
+                return AfterConsumer::Keep;
+            }
+            state.targets.remove(consumer);
+            let removed = state.queue.remove_consumer(consumer);
+            // Single active consumer: the next in line takes over at once.
+            state.queue.dispatch(&mut state.targets, &mut state.effects);
+            if removed.last && self.options.auto_delete {
+                AfterConsumer::DeleteQueue
+            } else {
+                AfterConsumer::Keep
+            }
+        })
+    }
+
+    /// Puts a consumer under its channel's limit, counting what it has outstanding. No for one that needs no
+    /// acknowledgements: the limit is not about it.
+    pub fn limit_consumer(&self, consumer: ConsumerId, limit: &Arc<ChannelLimit>) -> bool {
+        self.with_state(|state| {
+            let Some(unacked) = state.queue.unacked_of(consumer) else { return false };
+            let Some(target) = state.targets.get_mut(consumer) else { return false };
+            limit.adopt(unacked);
+            target.limit = Some(limit.clone());
+            true
+        })
+    }
+
+    /// Takes the message at the head, for `basic.get`.
+    pub fn take(&self, ack_mode: AckMode) -> Option<Taken> {
+        self.with_state(|state| {
+            let taken = state.queue.take(ack_mode)?;
+            state.settled.extend(taken.settled);
+            Some(taken)
+        })
+    }
+
+    /// Removes all ready messages and returns how many there were.
+    pub fn purge(&self) -> u32 {
+        self.with_state(|state| state.queue.purge(&mut state.effects))
+    }
+
+    /// Deletes the queue unless a condition forbids it; its consumers are told. Returns the ready messages it held.
+    pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<u32, DeleteRefused> {
+        self.with_state(|state| {
+            if if_unused && state.queue.consumer_count() > 0 {
+                return Err(DeleteRefused::InUse);
+            }
+            if if_empty && state.queue.ready_count() > 0 {
+                return Err(DeleteRefused::NotEmpty);
+            }
+            let held = state.queue.delete(&mut state.effects);
+            self.deleted.store(true, Ordering::Release);
+            self.store.remove_queue(self.id);
+            Ok(held)
+        })
+    }
+
+    /// Its counts now.
+    pub fn counts(&self) -> QueueCounts {
+        let state = self.state.lock();
+        QueueCounts {
+            ready: state.queue.ready_count(),
+            unacked: state.queue.unacked_count(),
+            consumers: state.queue.consumer_count(),
+        }
+    }
+
+    /// Runs `call` under the lock, then hands its effects to the outboxes and the store, and accounts for memory.
+    fn with_state<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+        let mut guard = self.state.lock();
+        let before = guard.queue.memory_bytes();
+        let result = call(&mut guard);
+        self.apply_effects(&mut guard);
+        self.memory.change(before, guard.queue.memory_bytes());
+        result
+    }
+
+    fn apply_effects(&self, guard: &mut MutexGuard<'_, State>) {
+        let State { targets, effects, settled, staged, .. } = &mut **guard;
+        if effects.is_empty() && settled.is_empty() {
+            return;
+        }
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Deliver { consumer, slot, redelivered, message } => {
+                    let Some(target) = targets.get_mut(consumer) else { continue };
+                    if target.staged.is_empty() {
+                        staged.push(consumer);
+                    }
+                    let reference = DeliveryRef { source: target.source, slot };
+                    target.staged.push(Event::Deliver(Delivery { reference, redelivered, message }));
+                }
+                Effect::ConsumerCancelled { consumer } => {
+                    if let Some(target) = targets.remove(consumer) {
+                        target.outbox.push(Event::ConsumerCancelled(target.source));
+                    }
+                }
+                Effect::Settled { seq } => settled.push(seq),
+                Effect::Purged { ranges } => self.store.settle_ranges(self.id, &ranges),
+            }
+        }
+        for consumer in staged.drain(..) {
+            if let Some(target) = targets.get_mut(consumer) {
+                target.outbox.push_all(target.staged.drain(..));
+                target.staged.shrink_to(STAGED_KEPT_MAX);
+            }
+        }
+        if !settled.is_empty() {
+            self.store.settle(self.id, settled);
+            settled.clear();
+        }
+        settled.shrink_to(STAGED_KEPT_MAX);
+        effects.shrink_to(STAGED_KEPT_MAX);
+    }
+}
+
+/// Entries that the scratch lists of an idle queue may keep: a queue is to cost little.
+const STAGED_KEPT_MAX: usize = 256;
+
+/// The session and the engine do not know each other, hence a word of each for the same thing.
+fn in_the_engine(settlement: Settlement) -> queue::Settlement {
+    match settlement {
+        Settlement::Ack => queue::Settlement::Ack,
+        Settlement::Requeue => queue::Settlement::Requeue,
+        Settlement::Discard => queue::Settlement::Discard,
+    }
+}

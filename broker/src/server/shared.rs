@@ -1,0 +1,180 @@
+//! [`Shared`]: what all connections of one broker have in common.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::engine::{ConnectionId, QueueId};
+use crate::error::AmqpError;
+use crate::server::access::Users;
+use crate::server::durable_waiters::DurableWaiters;
+use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
+use crate::server::outbox::Outbox;
+use crate::server::vhost::VHost;
+use crate::session::config::SessionConfig;
+use crate::session::action::Event;
+use crate::store::{Epoch, Store};
+
+/// The reason that `connection.blocked` gives for the memory alarm; RabbitMQ's words.
+const LOW_ON_MEMORY: &str = "low on memory";
+
+/// The broker's state: vhosts, users, the store, and who is connected.
+#[derive(Debug)]
+pub struct Shared {
+    /// What every session is told of the broker and its bounds.
+    pub session_config: Arc<SessionConfig>,
+    /// The users.
+    pub users: Users,
+    /// Where persistent messages go.
+    pub store: Arc<dyn Store>,
+    /// How long a refused login is kept waiting for its answer.
+    pub login_failure_delay: Duration,
+    /// What the queues hold.
+    pub memory: Arc<MemoryGauge>,
+    vhosts: RwLock<HashMap<String, Arc<VHost>>>,
+    connections: Mutex<HashMap<ConnectionId, Arc<Outbox>>>,
+    connections_max: usize,
+    /// Notified when the last connection is gone.
+    last_gone: Notify,
+    waiters: Arc<DurableWaiters>,
+    next_id: AtomicU64,
+}
+
+impl Shared {
+    /// A broker with the one vhost `/` and nothing in it.
+    pub fn new(
+        session_config: Arc<SessionConfig>,
+        users: Users,
+        store: Arc<dyn Store>,
+        memory_limit_bytes: usize,
+        connections_max: usize,
+        login_failure_delay: Duration,
+    ) -> Arc<Self> {
+        let waiters = Arc::new(DurableWaiters::default());
+        let told = waiters.clone();
+        store.on_durable(Box::new(move |durable| told.advance(durable)));
+        Arc::new(Self {
+            session_config,
+            users,
+            store,
+            memory: Arc::new(MemoryGauge::new(memory_limit_bytes)),
+            vhosts: RwLock::new(HashMap::from([("/".to_owned(), Arc::new(VHost::new("/")))])),
+            connections: Mutex::new(HashMap::new()),
+            connections_max,
+            login_failure_delay,
+            last_gone: Notify::new(),
+            waiters,
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    /// The vhost of this name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<VHost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// An id for a new queue.
+    pub fn new_queue_id(&self) -> QueueId {
+        QueueId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Enters a new connection, or says that there are as many as there may be.
+    pub fn enter(&self, outbox: &Arc<Outbox>) -> Option<ConnectionId> {
+        let mut connections = self.connections.lock();
+        if connections.len() >= self.connections_max {
+            return None;
+        }
+        let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        connections.insert(id, outbox.clone());
+        if self.memory.is_alarmed() {
+            outbox.push(Event::Blocked(LOW_ON_MEMORY));
+        }
+        Some(id)
+    }
+
+    /// Removes a connection that has ended.
+    pub fn leave(&self, id: ConnectionId) {
+        let mut connections = self.connections.lock();
+        connections.remove(&id);
+        if connections.len() * 4 < connections.capacity() {
+            connections.shrink_to_fit();
+        }
+        if connections.is_empty() {
+            self.last_gone.notify_waiters();
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.connections.lock().len()
+    }
+
+    /// Tells every connection to end with `error`.
+    pub fn close_all(&self, error: &AmqpError) {
+        for outbox in self.connections.lock().values() {
+            outbox.push(Event::Close(error.clone()));
+        }
+    }
+
+    /// Ends every connection without a word.
+    pub fn kill_all(&self) {
+        for outbox in self.connections.lock().values() {
+            outbox.kill();
+        }
+    }
+
+    /// Waits until nobody is connected.
+    pub async fn all_gone(&self) {
+        loop {
+            let gone = self.last_gone.notified();
+            tokio::pin!(gone);
+            // Registered before the look, so that the last one to leave in between is not missed.
+            gone.as_mut().enable();
+            if self.connection_count() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Sees to it that `outbox` hears when `epoch` is durable.
+    pub fn wait_durable(&self, epoch: Epoch, outbox: &Arc<Outbox>) {
+        self.waiters.wait(epoch, outbox);
+        let durable = self.store.durable();
+        if durable >= epoch {
+            self.waiters.advance(durable);
+        }
+    }
+
+    /// Raises or clears the memory alarm if what the queues hold asks for it. Cheap when nothing changes.
+    pub fn check_memory(&self) {
+        if !self.memory.is_due() {
+            return;
+        }
+        // Under the lock, so that a raise and the clear that follows reach every connection in that order.
+        let connections = self.connections.lock();
+        let held_bytes = self.memory.held_bytes();
+        let blocked = match self.memory.check() {
+            AlarmChange::None => return,
+            AlarmChange::Raised => true,
+            AlarmChange::Cleared => false,
+        };
+        if blocked {
+            let limit_bytes = self.memory.limit_bytes();
+            tracing::warn!(
+                held_bytes,
+                limit_bytes,
+                "memory alarm: publishers are held back until queues drain"
+            );
+        } else {
+            tracing::info!(held_bytes, "memory alarm cleared");
+        }
+        for outbox in connections.values() {
+            outbox.push(if blocked { Event::Blocked(LOW_ON_MEMORY) } else { Event::Unblocked });
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! [`VHost`]: one virtual host's topology behind its lock, and what routes leave behind in caches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::engine::topology::Topology;
+use crate::server::queue_handle::QueueHandle;
+
+/// The queue that consumers name for direct replies; it never exists as a queue.
+pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+/// What the reply addresses of clients begin with.
+pub(super) const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
+
+/// A virtual host. The first lock in the order registry, queue, outbox.
+#[derive(Debug)]
+pub struct VHost {
+    name: Arc<str>,
+    registry: RwLock<Registry>,
+    /// Changes whenever a route may have changed. Read without the lock by route caches.
+    generation: AtomicU64,
+}
+
+/// What the vhost's lock protects.
+#[derive(Debug)]
+pub struct Registry {
+    /// Exchanges, bindings and queue names.
+    pub topology: Topology<QueueHandle>,
+    /// Direct reply queues by their full address; no topology request ever sees them.
+    pub replies: HashMap<String, QueueHandle>,
+}
+
+impl VHost {
+    /// A vhost with the pre-declared exchanges only.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let registry = Registry { topology: Topology::new(name), replies: HashMap::new() };
+        Self { name: name.into(), registry: RwLock::new(registry), generation: AtomicU64::new(1) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The generation of its routes. A route read before a lookup under the lock belongs to this generation or a newer
+    /// one, so a cache that remembers this value never keeps a stale route for longer than one look.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Looks, without changing anything.
+    pub fn read<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
+        look(&self.registry.read())
+    }
+
+    /// Changes the registry, and the generation if a route may have changed.
+    pub fn write<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        let mut registry = self.registry.write();
+        let before = (registry.topology.generation(), registry.replies.len());
+        let result = change(&mut registry);
+        if before != (registry.topology.generation(), registry.replies.len()) {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        result
+    }
+}

@@ -1,0 +1,28 @@
+//! [`MemoryStore`]: a store that keeps nothing, so that everything is as durable as it will ever be at once.
+
+use super::{DurableListener, Epoch, Store};
+use crate::engine::QueueId;
+use crate::engine::queue::{Seq, SeqRange};
+use crate::wire::message::Message;
+
+/// The store of a broker without a data folder: the queues in memory are the only copy.
+#[derive(Debug, Default)]
+pub struct MemoryStore;
+
+impl Store for MemoryStore {
+    fn append(&self, _: QueueId, _: Seq, _: &Message) -> Epoch {
+        Epoch(0)
+    }
+
+    fn settle(&self, _: QueueId, _: &[Seq]) {}
+
+    fn settle_ranges(&self, _: QueueId, _: &[SeqRange]) {}
+
+    fn remove_queue(&self, _: QueueId) {}
+
+    fn durable(&self) -> Epoch {
+        Epoch(0)
+    }
+
+    fn on_durable(&self, _: DurableListener) {}
+}
