@@ -112,6 +112,13 @@ impl Broker {
         name
     }
 
+    /// Has a foreign broker lose the queue and the exchange of this name at the end of the test, for names that a program
+    /// makes up itself.
+    pub fn forget_at_the_end(&self, name: &str) {
+        self.remember(Name::Queue(name.to_owned()));
+        self.remember(Name::Exchange(name.to_owned()));
+    }
+
     fn remember(&self, name: Name) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
     }

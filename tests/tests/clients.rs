@@ -49,6 +49,7 @@ fn kombu_works() {
 fn a_celery_worker_does_its_tasks() {
     let broker = Broker::start();
     let names = broker.queue("celery-smoke");
+    broker.forget_at_the_end(&format!("{names}.celery"));
     let celery = |arguments: &[&str]| {
         let mut command = Command::new(python());
         command.args(arguments).current_dir(clients()).env("AMQP_URL", broker.url()).env("NAMES", &names);
