@@ -385,8 +385,4 @@ fn held_bytes(message: &Message) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod model;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod scenarios;
+mod tests;

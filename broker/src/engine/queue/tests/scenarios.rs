@@ -1,6 +1,6 @@
 //! Named scenarios: one per rule of delivery.
 
-use super::*;
+use super::super::*;
 use crate::limits::{CONSUMER_WINDOW_BYTES, CONSUMER_WINDOW_MESSAGES, CONSUMERS_PER_QUEUE_MAX};
 
 /// A channel without a limit.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use amq_protocol::types::FieldTable;
 
-use super::*;
+use super::super::*;
 use crate::limits::{CONSUMER_WINDOW_BYTES, CONSUMER_WINDOW_MESSAGES};
 
 const RUNS: u64 = 60;
