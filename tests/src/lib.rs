@@ -10,9 +10,13 @@ mod broker;
 mod program;
 
 use std::env;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 
 pub use broker::Broker;
 pub use program::Program;
@@ -54,6 +58,29 @@ pub fn python() -> PathBuf {
 /// The scripts for clients in other languages.
 pub fn clients() -> PathBuf {
     workspace().join("tests/clients")
+}
+
+/// An address where nobody answers, and nobody will: the port is taken until this is dropped, but not listened on.
+#[derive(Debug)]
+pub struct ClosedPort {
+    _socket: OwnedFd,
+    address: SocketAddrV4,
+}
+
+impl ClosedPort {
+    /// Takes a free port on 127.0.0.1.
+    pub fn take() -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket can be made");
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port can be taken");
+        let address = getsockname(&socket).expect("a bound socket has an address");
+        let address = address.try_into().expect("an IPv4 socket has an IPv4 address");
+        Self { _socket: socket, address }
+    }
+
+    /// The address that refuses connections.
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
 }
 
 /// Waits until `look` finds something, or panics at the deadline saying `what` did not happen.

@@ -3,8 +3,6 @@
 // Helpers of tests are tests, which clippy cannot know.
 #![allow(clippy::unwrap_used)]
 
-use std::net::TcpListener;
-
 use futures::StreamExt;
 use futures::future::try_join_all;
 use lapin::BasicProperties;
@@ -13,7 +11,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use warren_client::{Client, Error, Task, WorkQueue};
-use warren_tests::{Broker, DEADLINE};
+use warren_tests::{Broker, ClosedPort, DEADLINE};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Order {
@@ -184,9 +182,10 @@ async fn connecting_fails_with_advice() {
     let error = warren_client::connect("localhost", "test").await.unwrap_err();
     assert!(matches!(error, Error::Url { .. }), "{error}");
 
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = warren_client::connect(&format!("amqp://{free}"), "test").await.unwrap_err();
-    assert!(matches!(&error, Error::Unreachable { address, .. } if *address == free.to_string()), "{error}");
+    let port = ClosedPort::take();
+    let closed = port.address().to_string();
+    let error = warren_client::connect(&format!("amqp://{closed}"), "test").await.unwrap_err();
+    assert!(matches!(&error, Error::Unreachable { address, .. } if *address == closed), "{error}");
 
     let broker = Broker::start();
     let url = broker.url().replacen("guest:guest@", "guest:sesame@", 1);

@@ -3,10 +3,9 @@
 //!
 //! That something does not arrive is proved without waiting: a later message that must arrive by the same queue has.
 
-use std::net::TcpListener;
 use std::process::Command;
 
-use warren_tests::{Broker, Program, built, python, workspace};
+use warren_tests::{Broker, ClosedPort, Program, built, python, workspace};
 
 #[derive(Clone, Copy, Debug)]
 enum Language {
@@ -300,12 +299,10 @@ fn receivers_end_quietly_with_ctrl_c() {
 
 #[test]
 fn programs_say_what_to_do_when_there_is_no_broker() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("a bound address").port();
-    drop(listener);
+    let closed = ClosedPort::take();
     for language in [Python, Rust] {
         for (url, sentence) in [
-            (format!("amqp://guest:guest@127.0.0.1:{port}"), "cannot reach a broker at 127.0.0.1:"),
+            (format!("amqp://guest:guest@{}", closed.address()), "cannot reach a broker at 127.0.0.1:"),
             ("nonsense".to_owned(), "AMQP_URL is not usable"),
         ] {
             let mut command = language.command("send");
