@@ -322,10 +322,36 @@ mod tests {
         assert!(tracker.states.capacity() <= 4096);
     }
 
+    /// Each number that `confirm` answers was unanswered, and safe in just this way.
+    fn check(
+        confirm: Confirm,
+        due: &BTreeMap<u64, PublishOutcome>,
+        unanswered: &mut BTreeSet<u64>,
+        durable: u64,
+    ) {
+        let (number, multiple, nack) = match confirm {
+            Confirm::Ack { number, multiple } => (number, multiple, false),
+            Confirm::Nack { number } => (number, false, true),
+        };
+        let from = if multiple { 1 } else { number };
+        let answered: Vec<u64> = unanswered.range(from..=number).copied().collect();
+        assert!(!answered.is_empty(), "{number} answered twice");
+        for number in answered {
+            let safe = match due[&number] {
+                PublishOutcome::Rejected => nack,
+                PublishOutcome::Accepted(Durability::AtEpoch(epoch)) => !nack && epoch <= durable,
+                PublishOutcome::Accepted(Durability::Immediate) => !nack,
+            };
+            assert!(safe, "{number} answered wrongly by {confirm:?}");
+            unanswered.remove(&number);
+        }
+    }
+
     /// Every number is answered exactly once, the right way, and never before it is safe.
     #[test]
     fn random_outcomes_agree_with_a_naive_model() {
         for seed in 1..60 {
+            println!("seed {seed}");
             let mut random = Random::new(seed);
             let mut tracker = ConfirmTracker::new();
             let (mut next, mut durable) = (0_u64, 0_u64);
@@ -357,24 +383,7 @@ mod tests {
                     }
                     _ => {
                         for confirm in flush(&mut tracker) {
-                            let (number, multiple, nack) = match confirm {
-                                Confirm::Ack { number, multiple } => (number, multiple, false),
-                                Confirm::Nack { number } => (number, false, true),
-                            };
-                            let from = if multiple { 1 } else { number };
-                            let answered: Vec<u64> = unanswered.range(from..=number).copied().collect();
-                            assert!(!answered.is_empty(), "seed {seed}: {number} answered twice");
-                            for number in answered {
-                                let safe = match due[&number] {
-                                    PublishOutcome::Rejected => nack,
-                                    PublishOutcome::Accepted(Durability::AtEpoch(epoch)) => {
-                                        !nack && epoch <= durable
-                                    }
-                                    PublishOutcome::Accepted(Durability::Immediate) => !nack,
-                                };
-                                assert!(safe, "seed {seed}: {number} answered wrongly by {confirm:?}");
-                                unanswered.remove(&number);
-                            }
+                            check(confirm, &due, &mut unanswered, durable);
                         }
                         let ready = unanswered.iter().filter(|number| match due.get(number) {
                             None => false,

@@ -424,6 +424,12 @@ impl Connection {
         matches!(self.state, State::Finished(_))
     }
 
+    /// Whether the peer has logged in and opened a vhost, and nobody has closed the connection since.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Running)
+    }
+
     /// Why it is finished, if it is.
     #[must_use]
     pub fn finish_reason(&self) -> Option<&FinishReason> {

@@ -25,8 +25,9 @@ const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 const MECHANISMS: &str = "PLAIN AMQPLAIN";
 const LOCALES: &str = "en_US";
 
-/// How far the handshake is.
+/// How far the handshake is: what is awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the states of a handshake are all of one kind")]
 pub(super) enum Handshake {
     AwaitGreeting,
     AwaitStartOk,
