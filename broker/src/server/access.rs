@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use subtle::ConstantTimeEq;
+
 use crate::error::AmqpError;
 use crate::session::action::Credentials;
 
@@ -50,9 +52,10 @@ impl Users {
     ///
     /// [`LoginRefused`]; the session turns it into RabbitMQ's text for the mechanism.
     pub fn login(&self, credentials: &Credentials, peer: IpAddr) -> Result<User, LoginRefused> {
-        let known = same_bytes(credentials.username.as_bytes(), self.name.as_bytes());
-        let right = same_bytes(&credentials.password, &self.password);
-        if !(known & right) {
+        // Both compared in full, so that the time taken tells nothing of where the difference is.
+        let known = credentials.username.as_bytes().ct_eq(self.name.as_bytes());
+        let right = credentials.password.ct_eq(&self.password);
+        if !bool::from(known & right) {
             return Err(LoginRefused::BadCredentials);
         }
         // An IPv4 peer of a socket bound to [::] arrives as ::ffff:127.0.0.1.
@@ -61,16 +64,6 @@ impl Users {
         }
         Ok(User { name: credentials.username.clone(), impersonator: false })
     }
-}
-
-/// Compares without ending early, so that the time taken tells nothing of where the difference is.
-fn same_bytes(left: &[u8], right: &[u8]) -> bool {
-    let mut difference = left.len() ^ right.len();
-    for at in 0..left.len() {
-        let other = right.get(at).copied().unwrap_or_default();
-        difference |= usize::from(left[at] ^ other);
-    }
-    difference == 0
 }
 
 /// RabbitMQ's three kinds of permission.

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use crate::limits::READ_CHUNK_BYTES;
 use crate::server::driver::Driver;
+use crate::server::journal::{self, SocketEnd};
 
 /// Rounds of reading and writing before other tasks get their turn.
 const ROUNDS_MAX: u32 = 8;
@@ -36,8 +37,8 @@ pub(super) struct ConnectionTask<S> {
     driver: Driver,
     /// The beginning of a frame whose end has not arrived.
     partial: Vec<u8>,
-    /// The peer sends no more.
-    input_ended: bool,
+    /// The client has been logged as connected.
+    opened: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -55,7 +56,7 @@ enum Progress {
 impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     /// A task for a freshly accepted socket.
     pub(super) fn new(stream: S, peer: SocketAddr, driver: Driver) -> Self {
-        Self { stream, peer, driver, partial: Vec::new(), input_ended: false, timer: None }
+        Self { stream, peer, driver, partial: Vec::new(), opened: false, timer: None }
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Progress {
@@ -63,14 +64,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if self.driver.handle_events() {
             progress = Progress::Some;
         }
-        if !self.input_ended && self.driver.wants_input() {
+        if self.driver.wants_input() {
             match self.poll_input(cx) {
                 Poll::Ready(Ok(0)) => {
-                    self.input_ended = true;
-                    return self.end(None);
+                    return self.end(SocketEnd::Eof);
                 }
                 Poll::Ready(Ok(_)) => progress = Progress::Some,
-                Poll::Ready(Err(error)) => return self.end(Some(&error)),
+                Poll::Ready(Err(error)) => return self.end(SocketEnd::Failed(&error)),
                 Poll::Pending => {}
             }
         }
@@ -78,10 +78,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         match self.poll_output(cx) {
             Ok(true) => progress = Progress::Some,
             Ok(false) => {}
-            Err(error) => return self.end(Some(&error)),
+            Err(error) => return self.end(SocketEnd::Failed(&error)),
         }
         if self.driver.is_finished() && self.driver.out().is_empty() {
-            return self.end(None);
+            return self.end(SocketEnd::Finished);
+        }
+        if !self.opened && self.driver.session().is_open() {
+            self.opened = true;
+            journal::opened(self.peer, &self.driver.session().details());
         }
         progress
     }
@@ -127,16 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         Ok(written_any)
     }
 
-    fn end(&mut self, error: Option<&std::io::Error>) -> Progress {
+    fn end(&mut self, end: SocketEnd<'_>) -> Progress {
+        // Why the session finished by itself; disconnecting gives it a reason too.
+        let reason = self.driver.session().finish_reason().cloned();
         self.driver.disconnect();
-        let session = self.driver.session();
-        if let Some(error) = error {
-            tracing::info!(peer = %self.peer, %error, "connection lost");
-        } else if self.input_ended && !session.is_finished() {
-            tracing::info!(peer = %self.peer, "client closed the socket without closing the connection");
-        } else {
-            tracing::debug!(peer = %self.peer, "connection closed");
-        }
+        journal::ended(self.peer, reason.as_ref(), self.opened, end);
         Progress::Over
     }
 

@@ -13,8 +13,8 @@ use crate::limits::{OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
 use crate::server::executor::Executor;
 use crate::server::outbox::Outbox;
 use crate::server::shared::Shared;
+use crate::session::action::{Action, Event, Reply, SourceId};
 use crate::session::connection::Connection;
-use crate::session::action::{Action, Event, SourceId};
 use crate::wire::out_buffer::OutBuffer;
 
 /// A session and its executor, and the events between outbox and session.
@@ -160,6 +160,7 @@ impl Driver {
         }
         self.outbox.shrink();
         self.executor.shrink();
+        self.session.out().release();
     }
 
     /// Carries out an action and all that follows from it.
@@ -176,6 +177,10 @@ impl Driver {
             if let Some(ended) = ended {
                 // No delivery may follow cancel-ok, and a closed channel's deliveries must return to their queues at once.
                 self.hand_over_events_of(Some(&ended));
+                self.executor.forget_sources(&ended);
+            }
+            for message in self.executor.take_returned() {
+                self.session.handle_reply(channel, Ok(Reply::Returned(message)));
             }
             let follow_up = answer.and_then(|result| self.session.handle_reply(channel, result));
             next = follow_up.or_else(|| self.session.poll_action());
@@ -203,6 +208,7 @@ impl Driver {
             let wanted = match (&event, sources) {
                 (_, None) => true,
                 (Event::Deliver(delivery), Some(sources)) => sources.contains(&delivery.reference.source),
+                (Event::ConsumerCancelled(source), Some(sources)) => sources.contains(source),
                 _ => false,
             };
             if wanted {

@@ -22,11 +22,12 @@ use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
 use crate::server::shared::Shared;
 use crate::server::vhost::VHost;
-use crate::session::login_refused;
 use crate::session::action::{
     Action, ChannelId, Credentials, Delivery, Durability, NO_SLOT, PublishOutcome, Reply, Settle, SourceId,
 };
+use crate::session::login_refused;
 use crate::store::Epoch;
+use crate::wire::message::Message;
 
 use batch::Batch;
 use routes::RouteCache;
@@ -53,6 +54,8 @@ pub(super) struct Executor {
     epoch: Epoch,
     /// Channels whose limit got credit back in this round.
     freed: Vec<ChannelId>,
+    /// Mandatory messages of a transaction that no queue took.
+    returned: Vec<Message>,
 }
 
 impl Executor {
@@ -76,6 +79,7 @@ impl Executor {
             batch: Batch::default(),
             epoch: Epoch::default(),
             freed: Vec::new(),
+            returned: Vec::new(),
         }
     }
 
@@ -99,9 +103,8 @@ impl Executor {
         match action {
             Action::Authenticate(credentials) => Some(self.authenticate(&credentials)),
             Action::OpenVhost { vhost } => Some(self.open_vhost(&vhost)),
-            Action::UpdateSecret { .. } => Some(Err(AmqpError::not_allowed(
-                "the authentication backend in use does not support refreshable credentials",
-            ))),
+            // A password does not expire, so there is nothing to refresh; RabbitMQ's internal users are told ok as well.
+            Action::UpdateSecret { .. } => Some(Ok(Reply::SecretUpdated)),
             Action::Topology { request, .. } => Some(self.topology(request).map(Reply::Topology)),
             Action::Consume(consume) => Some(self.consume(consume)),
             Action::Cancel { source, .. } => {
@@ -158,6 +161,20 @@ impl Executor {
     /// Called when a consumer's queue was deleted under it.
     pub(super) fn consumer_cancelled(&mut self, source: SourceId) {
         self.sources.end(source);
+        // The cancellation is the last that the queue said to this consumer.
+        self.sources.forget(source);
+    }
+
+    /// What the transaction just committed has to give back to the publisher, before it is told of the commit.
+    pub(super) fn take_returned(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.returned)
+    }
+
+    /// Called after the events of consumers that an action ended were taken out of the outbox.
+    pub(super) fn forget_sources(&mut self, sources: &[SourceId]) {
+        for &source in sources {
+            self.sources.forget(source);
+        }
     }
 
     /// Called when the connection is over and all its channels are closed: its exclusive queues go.

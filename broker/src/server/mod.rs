@@ -9,6 +9,7 @@ mod connection;
 pub mod driver;
 mod durable_waiters;
 mod executor;
+mod journal;
 mod listener;
 mod memory_gauge;
 mod names;
@@ -16,6 +17,8 @@ mod outbox;
 mod queue_handle;
 mod server_properties;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod vhost;
 
 use std::io;

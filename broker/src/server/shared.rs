@@ -15,8 +15,8 @@ use crate::server::durable_waiters::DurableWaiters;
 use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
 use crate::server::vhost::VHost;
-use crate::session::config::SessionConfig;
 use crate::session::action::Event;
+use crate::session::config::SessionConfig;
 use crate::store::{Epoch, Store};
 
 /// The reason that `connection.blocked` gives for the memory alarm; RabbitMQ's words.

@@ -3,7 +3,7 @@
 use crate::engine::topology::Topology;
 use crate::error::AmqpError;
 use crate::server::access::{Permission, Resource};
-use crate::server::executor::batch::PendingConfirm;
+use crate::server::executor::batch::{Batch, PendingConfirm};
 use crate::server::executor::routes::Route;
 use crate::server::executor::{Answer, Executor};
 use crate::server::queue_handle::QueueHandle;
@@ -43,7 +43,8 @@ impl Executor {
     /// Commits a transaction: the publishes in order, then the settlements.
     pub(super) fn commit(&mut self, publishes: Vec<Publish>, settles: &[Settle]) -> Result<Reply, AmqpError> {
         for publish in publishes {
-            self.route_and_gather(publish)?;
+            let returned = self.route_and_gather(publish)?;
+            self.returned.extend(returned);
         }
         for settle in settles {
             self.settle(settle);
@@ -72,64 +73,50 @@ impl Executor {
             .properties()
             .first_chunk()
             .is_some_and(|&flags| u16::from_be_bytes(flags) & FLAGS_TO_INSPECT != 0);
-        let (message, stored, routed) = if inspect {
+        let gathered = if inspect {
             let reply_address =
                 direct_reply_to.and_then(|source| self.sources.get_mut(source)?.reply_address.clone());
-            let prepared = self.prepare(message, reply_address.as_deref())?;
-            if prepared.more_keys.is_empty() {
-                self.gather_by_cache(prepared.message)?
+            let Prepared { message, more_keys } = self.prepare(message, reply_address.as_deref())?;
+            if more_keys.is_empty() {
+                self.gather_by_cache(message)?
             } else {
-                self.gather_by_keys(prepared)?
+                self.gather_by_keys(message, &more_keys)?
             }
         } else {
             self.gather_by_cache(message)?
         };
         if let Some(number) = confirm {
-            self.batch.confirms.push(PendingConfirm { channel, number, stored });
+            self.batch.confirms.push(PendingConfirm { channel, number, stored: gathered.stored });
         }
-        Ok((mandatory && !routed).then_some(message))
+        Ok(gathered.unrouted.filter(|_| mandatory))
     }
 
-    /// Gathers the message for the queues that its exchange and key lead to; says whether it is stored, and routed.
-    fn gather_by_cache(&mut self, message: Message) -> Result<(Message, bool, bool), AmqpError> {
+    /// Gathers the message for the queues that its exchange and key lead to.
+    fn gather_by_cache(&mut self, message: Message) -> Result<Gathered, AmqpError> {
         let vhost = self.vhost.as_ref().ok_or_else(|| AmqpError::command_invalid("no vhost is open"))?;
         // Read before the routes are: a route found under the lock may be newer than this, never older.
         let generation = vhost.generation();
         let (exchange, routing_key) = (message.exchange(), message.routing_key());
-        let uncached;
-        let route = match self.routes.find(generation, exchange, routing_key) {
-            Some(at) => self.routes.get(at),
+        let at = match self.routes.find(generation, exchange, routing_key) {
+            Some(at) => at,
             None => {
                 let (route, by_headers) =
                     vhost.read(|registry| find_route(registry, &message, &[text(routing_key)]))?;
                 if by_headers {
-                    uncached = route;
-                    &uncached
-                } else {
-                    let at = self.routes.insert(exchange, routing_key, route);
-                    self.routes.get(at)
+                    return Ok(gather(&mut self.batch, &route, message));
                 }
+                self.routes.insert(exchange, routing_key, route)
             }
         };
-        let stored = route.durable && message.is_persistent();
-        let routed = !route.queues.is_empty();
-        for queue in &route.queues {
-            self.batch.queue(queue).publishes.push(message.clone());
-        }
-        Ok((message, stored, routed))
+        Ok(gather(&mut self.batch, self.routes.get(at), message))
     }
 
     /// The same for a message with CC or BCC keys, which are its own.
-    fn gather_by_keys(&mut self, prepared: Prepared) -> Result<(Message, bool, bool), AmqpError> {
-        let Prepared { message, more_keys } = prepared;
+    fn gather_by_keys(&mut self, message: Message, more_keys: &[String]) -> Result<Gathered, AmqpError> {
         let mut keys = vec![text(message.routing_key())];
         keys.extend(more_keys.iter().map(String::as_str));
         let (route, _) = self.vhost()?.read(|registry| find_route(registry, &message, &keys))?;
-        for queue in &route.queues {
-            self.batch.queue(queue).publishes.push(message.clone());
-        }
-        let stored = route.durable && message.is_persistent();
-        Ok((message, stored, !route.queues.is_empty()))
+        Ok(gather(&mut self.batch, &route, message))
     }
 
     /// Checks and rewrites properties: user-id, the address of a direct reply, CC and BCC.
@@ -165,6 +152,27 @@ impl Executor {
         };
         Ok(Prepared { message, more_keys })
     }
+}
+
+/// What became of a message that was routed.
+struct Gathered {
+    /// Whether any queue stores it.
+    stored: bool,
+    /// The message, if no queue takes it.
+    unrouted: Option<Message>,
+}
+
+/// Notes a message for all queues of a route; the last one gets it without another reference being counted.
+fn gather(batch: &mut Batch, route: &Route, message: Message) -> Gathered {
+    let stored = route.durable && message.is_persistent();
+    let Some((last, others)) = route.queues.split_last() else {
+        return Gathered { stored: false, unrouted: Some(message) };
+    };
+    for queue in others {
+        batch.queue(queue).publishes.push(message.clone());
+    }
+    batch.queue(last).publishes.push(message);
+    Gathered { stored, unrouted: None }
 }
 
 /// Names in a message were checked to be UTF-8 when they were read.

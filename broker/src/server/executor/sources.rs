@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Consumer(ConsumerId),
     /// `basic.get` on one queue.
     Get,
+    /// A consumer that was removed from its queue while the outbox may still hold deliveries of it.
+    Ending,
     /// A consumer that has ended and whose deliveries are not all settled.
     Ended,
 }
@@ -46,7 +48,7 @@ impl Source {
     pub(super) fn consumer(&self) -> Option<ConsumerId> {
         match self.kind {
             Kind::Consumer(consumer) => Some(consumer),
-            Kind::Get | Kind::Ended => None,
+            Kind::Get | Kind::Ending | Kind::Ended => None,
         }
     }
 }
@@ -93,20 +95,29 @@ impl Sources {
             .filter_map(|(_, source)| Some((source.consumer()?, source)))
     }
 
-    /// Marks a consumer as ended, and forgets it if nothing of it is outstanding. Returns it as it was.
+    /// Takes a consumer out of service and returns it as it was. Its id stays taken until [`Sources::forget`]: deliveries in
+    /// the outbox name it.
     pub(super) fn end(&mut self, id: SourceId) -> Option<(ConsumerId, QueueHandle, Option<String>)> {
         let source = self.get_mut(id)?;
         let consumer = source.consumer()?;
-        source.kind = Kind::Ended;
-        let ended = (consumer, source.queue.clone(), source.reply_address.take());
-        self.forget_if_done(id);
-        Some(ended)
+        source.kind = Kind::Ending;
+        Some((consumer, source.queue.clone(), source.reply_address.take()))
+    }
+
+    /// The outbox holds nothing of this source any more: its id is free once its deliveries are settled.
+    pub(super) fn forget(&mut self, id: SourceId) {
+        if let Some(source) = self.get_mut(id)
+            && source.kind == Kind::Ending
+        {
+            source.kind = Kind::Ended;
+            self.forget_if_done(id);
+        }
     }
 
     /// Frees a source that nothing refers to any more.
     pub(super) fn forget_if_done(&mut self, id: SourceId) {
         let Some(source) = self.slots.get(id.0 as usize) else { return };
-        if source.outstanding > 0 || matches!(source.kind, Kind::Consumer(_)) {
+        if source.outstanding > 0 || matches!(source.kind, Kind::Consumer(_) | Kind::Ending) {
             return;
         }
         if source.kind == Kind::Get {
