@@ -1,5 +1,7 @@
 //! What can go wrong, each with what to do about it. Nothing here holds a password.
 
+use std::time::Duration;
+
 use lapin::ErrorKind;
 
 /// A failure, with a sentence that says what to do.
@@ -22,6 +24,15 @@ pub enum Error {
         address: String,
         /// What happened on the way.
         source: lapin::Error,
+    },
+
+    /// Somebody accepts connections at the address and does not speak AMQP.
+    #[error("nobody at {address} answered as a broker does within {patience:?}: check the port")]
+    Silent {
+        /// Host and port.
+        address: String,
+        /// How long it had time for that.
+        patience: Duration,
     },
 
     /// The broker answers and does not let us in.

@@ -27,12 +27,18 @@ mod error;
 mod publisher;
 mod work_queue;
 
+use std::time::Duration;
+
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use tokio::time::timeout;
 
 pub use error::Error;
 pub use publisher::Publisher;
 pub use work_queue::{Task, WorkQueue};
+
+/// How long a broker may take to let us in. lapin would wait for as long as the other side keeps the connection open.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to a broker. Dropping it closes it without waiting for the broker to agree.
 #[derive(Debug)]
@@ -53,16 +59,17 @@ pub struct Client {
 ///
 /// # Errors
 ///
-/// [`Error::Url`] if the address cannot be understood, [`Error::Unreachable`] if nobody answers there, and
-/// [`Error::Refused`] if the broker does not let this user into this virtual host.
+/// [`Error::Url`] if the address cannot be understood, [`Error::Unreachable`] if nobody answers there, [`Error::Silent`] if
+/// somebody does who is no broker, and [`Error::Refused`] if the broker does not let this user into this virtual host.
 pub async fn connect(url: &str, name: &str) -> Result<Client, Error> {
     let uri: AMQPUri = url.parse().map_err(|problem| Error::Url { problem })?;
     // Without user and password, because errors are printed.
     let address = format!("{}:{}", uri.authority.host, uri.authority.port);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    match Connection::connect_uri(uri, properties).await {
-        Ok(connection) => Ok(Client { connection }),
-        Err(error) => Err(Error::from_connecting(address, error)),
+    match timeout(PATIENCE, Connection::connect_uri(uri, properties)).await {
+        Ok(Ok(connection)) => Ok(Client { connection }),
+        Ok(Err(error)) => Err(Error::from_connecting(address, error)),
+        Err(_) => Err(Error::Silent { address, patience: PATIENCE }),
     }
 }
 

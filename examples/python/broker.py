@@ -7,6 +7,7 @@ import os
 import sys
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from pika.exceptions import (
     AMQPConnectionError,
     AMQPError,
@@ -21,10 +22,17 @@ def connect(name):
     """Opens a connection that the broker shows as `name`; ends the program if that fails."""
     parameters = address()
     parameters.client_properties = {"connection_name": name}
+    # How long a broker may take to let us in, in seconds.
+    parameters.stack_timeout = 10
     # The address only in what is printed: the URL holds a password.
     broker = f"{parameters.host}:{parameters.port}"
     try:
         return pika.BlockingConnection(parameters)
+    except AMQPConnectorStackTimeout:
+        sys.exit(
+            f"whatever listens at {broker} does not answer as a broker does. "
+            "Set AMQP_URL to the address of an AMQP 0-9-1 broker."
+        )
     except (AMQPConnectionError, OSError) as error:
         cause = innermost(error)
         if isinstance(cause, (ProbableAccessDeniedError, ProbableAuthenticationError)):

@@ -4,13 +4,18 @@
 use std::env;
 use std::future::Future;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
+use tokio::time::timeout;
 
 /// Where a broker started with no configuration listens.
 const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2F";
+
+/// How long a broker may take to let us in. lapin would wait for as long as the other side keeps the connection open.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The value of an environment variable, such as `QUEUE`, or what the program uses without it.
 pub fn setting(variable: &str, default: &str) -> String {
@@ -36,17 +41,24 @@ pub async fn connect(name: &str) -> Result<Connection> {
     // The address only: the URL holds a password.
     let broker = format!("{}:{}", uri.authority.host, uri.authority.port);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    Connection::connect_uri(uri, properties).await.map_err(|error| match error.kind() {
-        ErrorKind::ProtocolError(reply) => anyhow!(
-            "the broker at {broker} refused the connection: {}. \
-             Check the user, password and virtual host in AMQP_URL.",
-            reply.get_message()
+    match timeout(PATIENCE, Connection::connect_uri(uri, properties)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(match error.kind() {
+            ErrorKind::ProtocolError(reply) => anyhow!(
+                "the broker at {broker} refused the connection: {}. \
+                 Check the user, password and virtual host in AMQP_URL.",
+                reply.get_message()
+            ),
+            _ => anyhow!(
+                "cannot reach a broker at {broker}: {error}. \
+                 Start one (`cargo run --release` runs Warren) or set AMQP_URL to the address of another."
+            ),
+        }),
+        Err(_) => bail!(
+            "whatever listens at {broker} does not answer as a broker does. \
+             Set AMQP_URL to the address of an AMQP 0-9-1 broker."
         ),
-        _ => anyhow!(
-            "cannot reach a broker at {broker}: {error}. \
-             Start one (`cargo run --release` runs Warren) or set AMQP_URL to the address of another."
-        ),
-    })
+    }
 }
 
 /// Runs a program until it returns or CTRL+C is pressed, which is the normal way to end a receiver.

@@ -3,6 +3,8 @@
 // Helpers of tests are tests, which clippy cannot know.
 #![allow(clippy::unwrap_used)]
 
+use std::net::TcpListener;
+
 use futures::StreamExt;
 use futures::future::try_join_all;
 use lapin::BasicProperties;
@@ -186,6 +188,11 @@ async fn connecting_fails_with_advice() {
     let closed = port.address().to_string();
     let error = warren_client::connect(&format!("amqp://{closed}"), "test").await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { address, .. } if *address == closed), "{error}");
+
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("amqp://{}", mute.local_addr().unwrap());
+    let error = warren_client::connect(&url, "test").await.unwrap_err();
+    assert!(matches!(&error, Error::Silent { .. }), "{error}");
 
     let broker = Broker::start();
     let url = broker.url().replacen("guest:guest@", "guest:sesame@", 1);

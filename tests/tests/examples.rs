@@ -3,6 +3,7 @@
 //!
 //! That something does not arrive is proved without waiting: a later message that must arrive by the same queue has.
 
+use std::net::TcpListener;
 use std::process::Command;
 
 use warren_tests::{Broker, ClosedPort, Program, built, python, workspace};
@@ -300,16 +301,24 @@ fn receivers_end_quietly_with_ctrl_c() {
 #[test]
 fn programs_say_what_to_do_when_there_is_no_broker() {
     let closed = ClosedPort::take();
-    for language in [Python, Rust] {
-        for (url, sentence) in [
-            (format!("amqp://guest:guest@{}", closed.address()), "cannot reach a broker at 127.0.0.1:"),
-            ("nonsense".to_owned(), "AMQP_URL is not usable"),
-        ] {
-            let mut command = language.command("send");
-            let complaints = Program::start("send", command.env("AMQP_URL", url)).fail();
-            assert_eq!(complaints.len(), 1, "one sentence and no traceback: {complaints:?}");
-            assert!(complaints[0].contains(sentence), "{complaints:?}");
-        }
+    // The system accepts connections for it, and nobody speaks.
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mute_address = mute.local_addr().expect("a bound address");
+    let addresses = [
+        (format!("amqp://guest:guest@{}", closed.address()), "cannot reach a broker at 127.0.0.1:"),
+        (format!("amqp://guest:guest@{mute_address}"), "does not answer as a broker does"),
+        ("nonsense".to_owned(), "AMQP_URL is not usable"),
+    ];
+    // All at once, because those at the mute address give up only after some seconds.
+    let programs = [Python, Rust].map(|language| {
+        addresses.clone().map(|(url, sentence)| {
+            (Program::start("send", language.command("send").env("AMQP_URL", url)), sentence)
+        })
+    });
+    for (program, sentence) in programs.into_iter().flatten() {
+        let complaints = program.fail();
+        assert_eq!(complaints.len(), 1, "one sentence and no traceback: {complaints:?}");
+        assert!(complaints[0].contains(sentence), "{complaints:?}");
     }
 }
 
