@@ -97,7 +97,7 @@ fn the_banner_says_where_it_listens_where_data_is_and_how_to_connect() {
     TcpStream::connect(&listening[0]).unwrap();
     assert_eq!(
         process.addresses("connect"),
-        [format!("guest:guest@{}/ (from this machine only)", listening[0])]
+        [format!("guest:guest@{} (from this machine only)", listening[0])]
     );
     assert!(process.banner.iter().any(|line| line.contains("data")), "{:?}", process.banner);
     assert!(process.banner.len() <= 8, "{:?}", process.banner);

@@ -33,7 +33,7 @@ fn connect(config: &Config, addr: SocketAddr) -> String {
     let auth = &config.auth;
     let password = if auth.password.0 == "guest" { "guest" } else { "<password>" };
     let from = if auth.loopback_only { "from this machine only" } else { "from anywhere" };
-    format!("amqp://{}:{password}@{addr}/ ({from})", auth.user)
+    format!("amqp://{}:{password}@{addr} ({from})", auth.user)
 }
 
 /// An address that a client on this machine can use: a listener on all addresses has none of its own.
@@ -60,7 +60,7 @@ mod tests {
             text.contains("  listening  amqp://0.0.0.0:4242\n  listening  amqp://[::1]:4242\n"),
             "{text}"
         );
-        assert!(text.contains("amqp://guest:guest@127.0.0.1:4242/ (from this machine only)"), "{text}");
+        assert!(text.contains("amqp://guest:guest@127.0.0.1:4242 (from this machine only)"), "{text}");
         assert!(text.contains("kept in memory"), "{text}");
     }
 
@@ -71,7 +71,7 @@ mod tests {
         config.auth.loopback_only = false;
         let text = banner(&config, &["127.0.0.1:1".parse().unwrap()]);
         assert!(!text.contains("tulip"), "{text}");
-        assert!(text.contains("amqp://guest:<password>@127.0.0.1:1/ (from anywhere)"), "{text}");
+        assert!(text.contains("amqp://guest:<password>@127.0.0.1:1 (from anywhere)"), "{text}");
         assert!(text.contains("no folder"), "{text}");
     }
 }

@@ -68,7 +68,7 @@ impl Broker {
     /// use warren::{Broker, Config};
     ///
     /// let broker = Broker::start(Config::in_process()).await?;
-    /// println!("amqp://guest:guest@{}/", broker.local_addrs()[0]);
+    /// println!("amqp://guest:guest@{}", broker.local_addrs()[0]);
     /// broker.shutdown().await;
     /// # Ok(())
     /// # }
