@@ -12,9 +12,9 @@ mod executor;
 mod journal;
 mod listener;
 mod memory_gauge;
-mod names;
 mod outbox;
 mod queue_handle;
+mod random;
 mod server_properties;
 mod shared;
 #[cfg(test)]
@@ -150,7 +150,7 @@ fn session_config(config: &Config) -> Arc<SessionConfig> {
         handshake_timeout: limits.handshake_timeout,
         message_bytes_max: limits.message_bytes_max,
         consumers_per_channel_max: limits.consumers_per_channel_max,
-        random: names::random_bytes,
+        random: random::random_bytes,
     })
 }
 

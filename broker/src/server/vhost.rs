@@ -9,9 +9,6 @@ use parking_lot::RwLock;
 use crate::engine::topology::Topology;
 use crate::server::queue_handle::QueueHandle;
 
-/// The queue that consumers name for direct replies; it never exists as a queue.
-pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-
 /// What the reply addresses of clients begin with.
 pub(super) const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
 

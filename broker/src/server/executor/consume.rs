@@ -9,9 +9,10 @@ use crate::error::AmqpError;
 use crate::server::access::{Permission, Resource};
 use crate::server::executor::Executor;
 use crate::server::executor::sources::{Kind, Source};
-use crate::server::names;
 use crate::server::queue_handle::{AfterConsumer, ChannelLimit, QueueHandle, SharedQueue};
-use crate::server::vhost::{REPLY_TO, REPLY_TO_PREFIX};
+use crate::server::random::random_bytes;
+use crate::server::vhost::REPLY_TO_PREFIX;
+use crate::session::names::{REPLY_TO_QUEUE, unique_name};
 use crate::session::action::{
     ChannelId, Consume, Deliveries, Delivery, DeliveryRef, NO_SLOT, Reply, Settle, Settlement, SourceId,
 };
@@ -20,7 +21,7 @@ impl Executor {
     /// Starts a consumer. Its first delivery comes after the answer: deliveries pass through the outbox, which this same
     /// task empties later.
     pub(super) fn consume(&mut self, consume: Consume) -> Result<Reply, AmqpError> {
-        if consume.queue == REPLY_TO {
+        if consume.queue == REPLY_TO_QUEUE {
             return self.consume_replies(consume);
         }
         self.check(Permission::Read, Resource::Queue(&consume.queue))?;
@@ -72,7 +73,7 @@ impl Executor {
 
     /// Direct reply-to: a queue that nobody can name, fed under an address that nobody can guess.
     fn consume_replies(&mut self, consume: Consume) -> Result<Reply, AmqpError> {
-        let address = format!("{REPLY_TO_PREFIX}{}", names::random_token());
+        let address = unique_name(REPLY_TO_PREFIX, random_bytes());
         let vhost = self.vhost()?.clone();
         let declare = QueueDeclare { name: address.clone(), exclusive: true, ..QueueDeclare::default() };
         let options = Arc::new(QueueOptions::from_declare(vhost.name().clone(), declare)?);

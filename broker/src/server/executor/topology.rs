@@ -10,9 +10,10 @@ use crate::engine::topology::{Destination, QueueName};
 use crate::error::{AmqpError, ReplyCode};
 use crate::server::access::{Permission, Resource};
 use crate::server::executor::Executor;
-use crate::server::names;
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
-use crate::server::vhost::{REPLY_TO, REPLY_TO_PREFIX, VHost};
+use crate::server::random::random_bytes;
+use crate::server::vhost::{REPLY_TO_PREFIX, VHost};
+use crate::session::names::{REPLY_TO_QUEUE, unique_name};
 use crate::session::action::{BindingChange, TopologyReply, TopologyRequest};
 
 impl Executor {
@@ -50,7 +51,7 @@ impl Executor {
                 self.bind(change, Destination::Exchange(&destination), &source, &routing_key, &arguments)
             }
             Request::BindQueue { change, queue, exchange, routing_key, arguments } => {
-                if queue == REPLY_TO || queue.starts_with(REPLY_TO_PREFIX) {
+                if queue == REPLY_TO_QUEUE || queue.starts_with(REPLY_TO_PREFIX) {
                     return Err(AmqpError::access_refused(format!(
                         "queue '{queue}' is volatile and cannot be bound"
                     )));
@@ -115,7 +116,7 @@ impl Executor {
 
     fn declare_queue(&self, mut declare: QueueDeclare) -> Result<TopologyReply, AmqpError> {
         let given = if declare.name.is_empty() {
-            declare.name = names::generated_queue_name();
+            declare.name = unique_name("amq.gen-", random_bytes());
             QueueName::Generated
         } else {
             QueueName::Given
