@@ -88,7 +88,10 @@ impl Driver {
         while self.session.out().len() < OUT_BUFFER_HIGH_BYTES {
             let Some(event) = self.events.pop_front() else { break };
             any = true;
-            self.handle_event(event);
+            let follow_up = self.handle_event(event);
+            if follow_up.is_some() {
+                self.run(follow_up);
+            }
         }
         any
     }
@@ -118,12 +121,12 @@ impl Driver {
         if std::mem::replace(&mut self.disconnected, true) {
             return;
         }
-        for action in self.session.handle_disconnect() {
-            self.run(Some(action));
-        }
+        let actions = self.session.handle_disconnect();
+        self.run_all(None, actions.into());
         self.executor.disconnect();
         // What was pushed before the consumers were removed is nobody's now, and acknowledged deliveries must return.
-        self.hand_over_events_of(None);
+        let follow_ups = self.hand_over_events_of(None);
+        self.run_all(None, follow_ups.into());
         self.executor.end_round(|_, _, _| {});
     }
 
@@ -165,69 +168,90 @@ impl Driver {
 
     /// Carries out an action and all that follows from it.
     fn run(&mut self, first: Option<Action>) {
-        let mut next = first.or_else(|| self.session.poll_action());
-        while let Some(action) = next {
-            let channel = action.channel();
-            let ended = ended_sources(&action);
-            let login = matches!(action, Action::Authenticate(_));
-            let answer = self.executor.execute(action);
-            if login && matches!(answer, Some(Err(_))) {
-                self.held_until = Some(self.now + self.login_failure_delay);
+        self.run_all(first, VecDeque::new());
+    }
+
+    /// The same for several. A loop, not a recursion: a connection that ends with deliveries under way to thousands of
+    /// channels must not need thousands of stack frames.
+    fn run_all(&mut self, first: Option<Action>, mut due: VecDeque<Action>) {
+        let mut next = first;
+        let mut ended = Vec::new();
+        loop {
+            let action = next.or_else(|| due.pop_front()).or_else(|| self.session.poll_action());
+            next = None;
+            if let Some(action) = action {
+                let channel = action.channel();
+                add_ended_sources(&action, &mut ended);
+                let login = matches!(action, Action::Authenticate(_));
+                let answer = self.executor.execute(action);
+                if login && matches!(answer, Some(Err(_))) {
+                    self.held_until = Some(self.now + self.login_failure_delay);
+                }
+                if !ended.is_empty() && self.session.is_open() {
+                    // No delivery may follow cancel-ok, and a closed channel's deliveries must return to their queues at once.
+                    due.extend(self.end_sources(&mut ended));
+                }
+                for message in self.executor.take_returned() {
+                    self.session.handle_reply(channel, Ok(Reply::Returned(message)));
+                }
+                next = answer.and_then(|result| self.session.handle_reply(channel, result));
+            } else if ended.is_empty() {
+                return;
+            } else {
+                // The connection ends: once for all its channels, because each look goes through all that waits.
+                due.extend(self.end_sources(&mut ended));
             }
-            if let Some(ended) = ended {
-                // No delivery may follow cancel-ok, and a closed channel's deliveries must return to their queues at once.
-                self.hand_over_events_of(Some(&ended));
-                self.executor.forget_sources(&ended);
-            }
-            for message in self.executor.take_returned() {
-                self.session.handle_reply(channel, Ok(Reply::Returned(message)));
-            }
-            let follow_up = answer.and_then(|result| self.session.handle_reply(channel, result));
-            next = follow_up.or_else(|| self.session.poll_action());
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
+    /// Takes all deliveries of consumers that were removed from their queues out of the outbox. Returns what follows.
+    fn end_sources(&mut self, ended: &mut Vec<SourceId>) -> Vec<Action> {
+        ended.sort_unstable();
+        let follow_ups = self.hand_over_events_of(Some(ended));
+        self.executor.forget_sources(ended);
+        ended.clear();
+        follow_ups
+    }
+
+    /// Hands an event to the session. What follows from it is the caller's to run.
+    fn handle_event(&mut self, event: Event) -> Option<Action> {
         match &event {
             Event::Deliver(delivery) => self.executor.handed_over(delivery),
             Event::ConsumerCancelled(source) => self.executor.consumer_cancelled(*source),
             _ => {}
         }
-        let action = self.session.handle_event(event);
-        if action.is_some() {
-            self.run(action);
-        }
+        self.session.handle_event(event)
     }
 
-    /// Hands over the deliveries of these sources, or all, out of turn and whatever room there is: their number is bounded
-    /// by the consumers' windows.
-    fn hand_over_events_of(&mut self, sources: Option<&[SourceId]>) {
+    /// Hands over the deliveries of these sources (sorted), or all, out of turn and whatever room there is: their number is bounded
+    /// by the consumers' windows. Returns what follows from them.
+    fn hand_over_events_of(&mut self, sources: Option<&[SourceId]>) -> Vec<Action> {
         self.outbox.take(&mut self.events);
-        let mut rest = VecDeque::new();
+        let mut follow_ups = Vec::new();
         for event in std::mem::take(&mut self.events) {
             let wanted = match (&event, sources) {
                 (_, None) => true,
-                (Event::Deliver(delivery), Some(sources)) => sources.contains(&delivery.reference.source),
-                (Event::ConsumerCancelled(source), Some(sources)) => sources.contains(source),
+                (Event::Deliver(delivery), Some(sources)) => {
+                    sources.binary_search(&delivery.reference.source).is_ok()
+                }
+                (Event::ConsumerCancelled(source), Some(sources)) => sources.binary_search(source).is_ok(),
                 _ => false,
             };
             if wanted {
-                self.handle_event(event);
+                follow_ups.extend(self.handle_event(event));
             } else {
-                rest.push_back(event);
+                self.events.push_back(event);
             }
         }
-        // An event handled above may have moved newer events in.
-        rest.append(&mut self.events);
-        self.events = rest;
+        follow_ups
     }
 }
 
 /// The consumers that an action ends.
-fn ended_sources(action: &Action) -> Option<Vec<SourceId>> {
+fn add_ended_sources(action: &Action, ended: &mut Vec<SourceId>) {
     match action {
-        Action::Cancel { source, .. } => Some(vec![*source]),
-        Action::CloseChannel { sources, .. } if !sources.is_empty() => Some(sources.clone()),
-        _ => None,
+        Action::Cancel { source, .. } => ended.push(*source),
+        Action::CloseChannel { sources, .. } => ended.extend_from_slice(sources),
+        _ => {}
     }
 }
