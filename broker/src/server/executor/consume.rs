@@ -12,10 +12,10 @@ use crate::server::executor::sources::{Kind, Source};
 use crate::server::queue_handle::{AfterConsumer, ChannelLimit, QueueHandle, SharedQueue};
 use crate::server::random::random_bytes;
 use crate::server::vhost::REPLY_TO_PREFIX;
-use crate::session::names::{REPLY_TO_QUEUE, unique_name};
 use crate::session::action::{
     ChannelId, Consume, Deliveries, Delivery, DeliveryRef, NO_SLOT, Reply, Settle, Settlement, SourceId,
 };
+use crate::session::names::{REPLY_TO_QUEUE, unique_name};
 
 impl Executor {
     /// Starts a consumer. Its first delivery comes after the answer: deliveries pass through the outbox, which this same

@@ -13,8 +13,8 @@ use crate::server::executor::Executor;
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::server::random::random_bytes;
 use crate::server::vhost::{REPLY_TO_PREFIX, VHost};
-use crate::session::names::{REPLY_TO_QUEUE, unique_name};
 use crate::session::action::{BindingChange, TopologyReply, TopologyRequest};
+use crate::session::names::{REPLY_TO_QUEUE, unique_name};
 
 impl Executor {
     /// Carries out a topology request.
