@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             Ok(false) => {}
             Err(error) => return self.end(SocketEnd::Failed(&error)),
         }
-        if self.driver.is_finished() && self.driver.out().is_empty() {
+        if self.driver.is_over() {
             return self.end(SocketEnd::Finished);
         }
         if !self.opened && self.driver.session().is_open() {
@@ -180,12 +180,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
         }
         // Before looking into the outbox, so that nothing pushed meanwhile is missed.
         task.driver.outbox().register(cx.waker());
+        // Also while there is always something to read: the peer waits for heartbeats.
+        task.poll_timer(cx);
         for _ in 0..ROUNDS_MAX {
-            let timed_out = task.poll_timer(cx);
             match task.round(cx) {
                 Progress::Over => return Poll::Ready(()),
-                Progress::None if !timed_out => return Poll::Pending,
-                Progress::None | Progress::Some => {}
+                Progress::Some => {}
+                // The round may have moved a deadline nearer.
+                Progress::None if task.poll_timer(cx) => {}
+                Progress::None => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();

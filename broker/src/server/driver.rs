@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::limits::{OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
+use crate::limits::{CLOSE_OK_TIMEOUT, OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
 use crate::server::executor::Executor;
 use crate::server::outbox::Outbox;
 use crate::server::shared::Shared;
@@ -29,6 +30,8 @@ pub struct Driver {
     login_failure_delay: Duration,
     /// A login was refused: nothing is read or written until then, so that guessing passwords is slow.
     held_until: Option<Instant>,
+    /// All is said and the peer does not read it: until then.
+    give_up_at: Option<Instant>,
     now: Instant,
 }
 
@@ -47,6 +50,7 @@ impl Driver {
             disconnected: false,
             login_failure_delay: shared.login_failure_delay,
             held_until: None,
+            give_up_at: None,
             now,
         })
     }
@@ -113,6 +117,7 @@ impl Driver {
         self.session.flush_confirms();
         if self.is_finished() {
             self.disconnect();
+            self.give_up_at.get_or_insert(self.now + CLOSE_OK_TIMEOUT);
         }
     }
 
@@ -143,6 +148,12 @@ impl Driver {
         self.session.is_finished() && self.held_until.is_none()
     }
 
+    /// Whether the socket is to be closed: all is said, and written or given up.
+    pub fn is_over(&mut self) -> bool {
+        self.is_finished()
+            && (self.session.out().is_empty() || self.give_up_at.is_some_and(|at| at <= self.now))
+    }
+
     /// Whether what is in [`Driver::out`] may be written now.
     pub fn may_write(&self) -> bool {
         self.held_until.is_none()
@@ -150,10 +161,7 @@ impl Driver {
 
     /// When [`Driver::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.session.poll_timeout(), self.held_until) {
-            (Some(timeout), Some(held)) => Some(timeout.min(held)),
-            (timeout, held) => timeout.or(held),
-        }
+        [self.session.poll_timeout(), self.held_until, self.give_up_at].into_iter().flatten().min()
     }
 
     /// Gives back memory that a busy time left behind, before a sleep.
@@ -244,6 +252,21 @@ impl Driver {
             }
         }
         follow_ups
+    }
+}
+
+impl Drop for Driver {
+    /// A task may be dropped without having ended: the runtime stops, or a fault of ours unwound it. Its queues must not go on
+    /// delivering to nobody.
+    fn drop(&mut self) {
+        if !self.disconnected {
+            let cleaned = catch_unwind(AssertUnwindSafe(|| self.disconnect()));
+            if cleaned.is_err() {
+                tracing::error!(
+                    "a connection could not be cleaned up after a fault; its queues may hold messages back"
+                );
+            }
+        }
     }
 }
 

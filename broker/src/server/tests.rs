@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection, queue, tx};
 
-use crate::limits::CONSUMER_WINDOW_MESSAGES;
+use crate::limits::{CLOSE_OK_TIMEOUT, CONSUMER_WINDOW_MESSAGES};
 use peer::{Broker, Logged, Peer, Sent};
 
 const PERSISTENT: [u8; 3] = [0x10, 0x00, 2];
@@ -179,6 +179,20 @@ fn deliveries_that_never_left_the_outbox_return_in_order_when_the_socket_breaks(
 }
 
 #[test]
+fn a_driver_that_is_dropped_gives_everything_back() {
+    let broker = Broker::new();
+    let mut consumer = Peer::open(&broker);
+    consumer.declare_queue("q", false);
+    consumer.consume("q", false);
+    let mut publisher = Peer::open(&broker);
+    publisher.send(&peer::publish(1, "q", &TRANSIENT, b"1"));
+    drop(consumer);
+    assert_eq!(broker.shared.connection_count(), 1);
+    publisher.consume("q", false);
+    assert_eq!(bodies(&publisher.sent()), ["1"]);
+}
+
+#[test]
 fn closing_a_channel_returns_its_deliveries_before_anything_else_happens() {
     let broker = Broker::new();
     let mut peer = Peer::open(&broker);
@@ -266,6 +280,18 @@ fn a_refused_login_is_answered_after_the_delay_only() {
         panic!("{sent:?}")
     };
     assert_eq!(close.reply_code, 403);
+}
+
+#[test]
+fn a_peer_that_closes_and_never_reads_the_answer_is_given_up() {
+    let broker = Broker::new();
+    let mut peer = Peer::open(&broker);
+    peer.send(&peer::method(0, &peer::close_connection()));
+    assert!(!peer.driver.is_over(), "close-ok is not written yet");
+    peer.pass(CLOSE_OK_TIMEOUT - Duration::from_secs(1));
+    assert!(!peer.driver.is_over());
+    peer.pass(Duration::from_secs(1));
+    assert!(peer.driver.is_over());
 }
 
 #[test]
