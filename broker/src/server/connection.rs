@@ -35,8 +35,10 @@ pub(super) struct ConnectionTask<S> {
     stream: S,
     peer: SocketAddr,
     driver: Driver,
-    /// The beginning of a frame whose end has not arrived.
+    /// Read and not taken in: the beginning of a frame whose end has not arrived.
     partial: Vec<u8>,
+    /// `partial` holds more than that: the driver stopped in front of whole frames.
+    held_back: bool,
     /// The client has been logged as connected.
     opened: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -56,7 +58,7 @@ enum Progress {
 impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     /// A task for a freshly accepted socket.
     pub(super) fn new(stream: S, peer: SocketAddr, driver: Driver) -> Self {
-        Self { stream, peer, driver, partial: Vec::new(), opened: false, timer: None }
+        Self { stream, peer, driver, partial: Vec::new(), held_back: false, opened: false, timer: None }
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Progress {
@@ -90,8 +92,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         progress
     }
 
-    /// Reads once and lets the driver work on it; 0 bytes are the end of the stream.
+    /// Reads once, unless something read waits already, and lets the driver work on it; 0 bytes are the end of the stream.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.held_back {
+            let consumed = self.driver.handle_input(&self.partial, Instant::now());
+            self.partial.drain(..consumed);
+            self.held_back = !self.partial.is_empty() && !self.driver.wants_input();
+            return Poll::Ready(Ok(consumed.max(1)));
+        }
         READ_BUFFER.with_borrow_mut(|buffer| {
             let kept = self.partial.len();
             let needed = kept + READ_CHUNK_BYTES;
@@ -106,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             let consumed = self.driver.handle_input(&buffer[..filled], Instant::now());
             self.partial.clear();
             self.partial.extend_from_slice(&buffer[consumed.min(filled)..filled]);
+            self.held_back = consumed < filled && !self.driver.wants_input();
             Poll::Ready(Ok(count))
         })
     }

@@ -70,11 +70,17 @@ impl Driver {
         self.session.out()
     }
 
-    /// Takes in bytes from the socket and returns how many it is done with; the rest must come again, with more.
+    /// Takes in bytes from the socket and returns how many it is done with. The rest must come again: with more bytes, or, if
+    /// it was left because of [`Driver::wants_input`], as soon as that is true.
     pub fn handle_input(&mut self, input: &[u8], now: Instant) -> usize {
         self.now = now;
         let mut consumed = 0;
-        while consumed < input.len() && !self.session.is_finished() && self.held_until.is_none() {
+        while consumed < input.len()
+            && !self.session.is_finished()
+            && self.held_until.is_none()
+            // A few bytes ask for a whole message, and one read brings thousands of such requests.
+            && self.session.out().len() < OUT_BUFFER_PAUSE_READ_BYTES
+        {
             let (taken, action) = self.session.handle_input(&input[consumed..], now);
             consumed += taken;
             self.run(action);
