@@ -18,8 +18,9 @@ use crate::limits::READ_CHUNK_BYTES;
 use crate::server::driver::Driver;
 use crate::server::journal::{self, SocketEnd};
 
-/// Rounds of reading and writing before other tasks get their turn.
-const ROUNDS_MAX: u32 = 8;
+/// Rounds of reading and writing before other tasks get their turn. Few: a worker looks for sockets that have become
+/// ready only every so many turns, and a consumer's acknowledgements must not wait for ten publishers' megabytes.
+const ROUNDS_MAX: u32 = 2;
 
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 16;
