@@ -17,7 +17,7 @@ mod options;
 mod ready;
 mod unacked;
 
-pub use options::{QueueDeclare, QueueKind, QueueOptions};
+pub use options::{QueueDeclare, QueueKind, QueueOptions, type_name};
 
 /// The slot of a delivery that needs no acknowledgement.
 pub const NO_SLOT: u32 = u32::MAX;

@@ -11,14 +11,17 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::QueueId;
 use crate::engine::queue::{
-    self, AckMode, ChannelGate, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Queue, QueueOptions, Seq,
-    Taken,
+    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Queue, QueueOptions, Seq, Taken,
 };
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
 use crate::session::action::{Delivery, DeliveryRef, Event, Settlement, SourceId};
 use crate::store::{Epoch, Store};
 use crate::wire::message::Message;
+
+mod targets;
+
+use targets::Targets;
 
 /// A queue shared by the connections that use it.
 pub(super) type QueueHandle = Arc<SharedQueue>;
@@ -65,55 +68,6 @@ impl ChannelLimit {
     }
 }
 
-/// Where a consumer's deliveries go.
-#[derive(Debug)]
-struct Target {
-    consumer: ConsumerId,
-    outbox: Arc<Outbox>,
-    source: SourceId,
-    limit: Option<Arc<ChannelLimit>>,
-    /// Deliveries of the running dispatch, handed to the outbox under one lock of it.
-    staged: Vec<Event>,
-}
-
-/// The consumers' targets, by the index of their ids.
-#[derive(Debug, Default)]
-struct Targets(Vec<Option<Target>>);
-
-impl Targets {
-    fn insert(&mut self, target: Target) {
-        let at = target.consumer.index();
-        if at >= self.0.len() {
-            self.0.resize_with(at + 1, || None);
-        }
-        self.0[at] = Some(target);
-    }
-
-    fn get_mut(&mut self, consumer: ConsumerId) -> Option<&mut Target> {
-        self.0.get_mut(consumer.index())?.as_mut().filter(|target| target.consumer == consumer)
-    }
-
-    fn remove(&mut self, consumer: ConsumerId) -> Option<Target> {
-        let target = self.0.get_mut(consumer.index())?.take_if(|target| target.consumer == consumer);
-        while self.0.last().is_some_and(Option::is_none) {
-            self.0.pop();
-        }
-        if self.0.is_empty() {
-            self.0 = Vec::new();
-        }
-        target
-    }
-}
-
-impl ChannelGate for Targets {
-    fn try_acquire(&mut self, consumer: ConsumerId) -> bool {
-        match self.get_mut(consumer) {
-            Some(Target { limit: Some(limit), .. }) => limit.try_acquire(),
-            _ => true,
-        }
-    }
-}
-
 #[derive(Debug)]
 struct State {
     queue: Queue,
@@ -121,8 +75,6 @@ struct State {
     effects: Vec<Effect>,
     /// Sequence numbers settled by the running call, for the store.
     settled: Vec<Seq>,
-    /// Consumers with staged deliveries.
-    staged: Vec<ConsumerId>,
 }
 
 /// An engine queue with its lock, its consumers' outboxes and its store.
@@ -216,13 +168,7 @@ impl SharedQueue {
         memory: Arc<MemoryGauge>,
     ) -> QueueHandle {
         let queue = Queue::new(options.clone());
-        let state = State {
-            queue,
-            targets: Targets::default(),
-            effects: Vec::new(),
-            settled: Vec::new(),
-            staged: Vec::new(),
-        };
+        let state = State { queue, targets: Targets::default(), effects: Vec::new(), settled: Vec::new() };
         Arc::new(Self {
             id,
             options,
@@ -292,7 +238,7 @@ impl SharedQueue {
             }
             let added = state.queue.add_consumer(spec);
             if let Ok(consumer) = added {
-                state.targets.insert(Target { consumer, outbox, source, limit, staged: Vec::new() });
+                state.targets.insert(consumer, outbox, source, limit);
             }
             Some(added)
         })
@@ -379,35 +325,27 @@ impl SharedQueue {
     }
 
     fn apply_effects(&self, guard: &mut MutexGuard<'_, State>) {
-        let State { targets, effects, settled, staged, .. } = &mut **guard;
+        let State { targets, effects, settled, .. } = &mut **guard;
         if effects.is_empty() && settled.is_empty() {
             return;
         }
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver { consumer, slot, redelivered, message } => {
-                    let Some(target) = targets.get_mut(consumer) else { continue };
-                    if target.staged.is_empty() {
-                        staged.push(consumer);
-                    }
-                    let reference = DeliveryRef { source: target.source, slot };
-                    target.staged.push(Event::Deliver(Delivery { reference, redelivered, message }));
+                    targets.stage(consumer, |source| {
+                        let reference = DeliveryRef { source, slot };
+                        Event::Deliver(Delivery { reference, redelivered, message })
+                    });
                 }
                 Effect::ConsumerCancelled { consumer } => {
-                    if let Some(target) = targets.remove(consumer) {
-                        target.outbox.push(Event::ConsumerCancelled(target.source));
-                    }
+                    targets.stage(consumer, Event::ConsumerCancelled);
+                    targets.remove(consumer);
                 }
                 Effect::Settled { seq } => settled.push(seq),
                 Effect::Purged { ranges } => self.store.settle_ranges(self.id, &ranges),
             }
         }
-        for consumer in staged.drain(..) {
-            if let Some(target) = targets.get_mut(consumer) {
-                target.outbox.push_all(target.staged.drain(..));
-                target.staged.shrink_to(STAGED_KEPT_MAX);
-            }
-        }
+        targets.flush();
         if !settled.is_empty() {
             self.store.settle(self.id, settled);
             settled.clear();

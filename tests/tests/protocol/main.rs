@@ -15,6 +15,7 @@ mod consume;
 mod declare;
 mod direct_reply;
 mod errors;
+mod exchanges;
 mod get;
 mod handshake;
 mod heartbeats;

@@ -14,9 +14,9 @@ use std::time::Duration;
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-pub(crate) use channel::{Channel, Message};
+pub(crate) use channel::{Channel, Message, passive};
 pub(crate) use methods::{Method, Request};
-pub(crate) use wire::{Frame, content_header, encode_frame, encode_method};
+pub(crate) use wire::{Frame, content_header, encode_properties};
 
 /// How long a frame may take. It only decides how soon a broken broker is reported.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -163,13 +163,7 @@ impl Peer {
         self.inner.borrow_mut().stream.write_all(bytes).expect("the broker reads what it is sent");
     }
 
-    /// The same, where the broker may have hung up already.
-    pub(crate) fn try_send_bytes(&self, bytes: &[u8]) {
-        // Whether it went out shows in what comes back.
-        let _ = self.inner.borrow_mut().stream.write_all(bytes);
-    }
-
-    /// The next method of this channel; none if the socket ends before.
+    /// The next method of this channel; none if the connection ends before.
     pub(crate) fn next(&self, channel: u16) -> Option<Incoming> {
         self.inner.borrow_mut().next(channel)
     }
@@ -179,6 +173,16 @@ impl Peer {
         let mut inner = self.inner.borrow_mut();
         while inner.fill() {}
         std::mem::take(&mut inner.input)
+    }
+
+    /// Whether something came on this channel on the way to what was asked for.
+    pub(crate) fn has_heard(&self, channel: u16) -> bool {
+        self.inner.borrow().waiting.get(&channel).is_some_and(|waiting| !waiting.is_empty())
+    }
+
+    /// What came, but was not asked for: for the messages of failures.
+    fn left_over(&self) -> String {
+        format!("{:?}", self.inner.borrow().waiting)
     }
 
     /// Heartbeats received so far.
@@ -212,14 +216,14 @@ impl Peer {
         self.expect_end();
     }
 
-    /// Closes the connection as a client should.
+    /// Closes the connection as a client should. Who closes the socket first is not laid down; RabbitMQ leaves it to the
+    /// client.
     pub(crate) fn close(&self) {
         self.control().call(connection::Close {
             reply_code: 200,
             reply_text: "bye".into(),
             ..connection::Close::default()
         });
-        self.expect_end();
     }
 }
 
@@ -231,7 +235,18 @@ impl Inner {
             }
             let frame = self.read_frame()?;
             self.take(frame);
+            if channel != 0 && self.is_closing() {
+                return None;
+            }
         }
+    }
+
+    /// Whether the broker has said that it ends the connection.
+    fn is_closing(&self) -> bool {
+        let is_close = |incoming: &Incoming| {
+            matches!(incoming.method, AMQPClass::Connection(connection::AMQPMethod::Close(_)))
+        };
+        self.waiting.get(&0).is_some_and(|waiting| waiting.iter().any(is_close))
     }
 
     /// Files a frame under its channel, once it completes something.

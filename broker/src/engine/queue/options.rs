@@ -11,6 +11,8 @@ use crate::error::AmqpError;
 
 mod arguments;
 
+pub use arguments::type_name;
+
 /// The fields of `queue.declare` that make a queue what it is.
 #[derive(Debug, Clone, Default)]
 pub struct QueueDeclare {

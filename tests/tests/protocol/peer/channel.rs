@@ -4,7 +4,7 @@ use amq_protocol::protocol::basic::{self, AMQPProperties, parse_properties};
 use amq_protocol::protocol::{AMQPClass, channel, exchange, queue};
 use amq_protocol::types::{FieldTable, ShortString};
 
-use super::{Content, Method, Peer, Request, wire};
+use super::{Content, Incoming, Method, Peer, Request, wire};
 
 /// A channel of a peer. It remembers nothing.
 #[derive(Debug, Clone, Copy)]
@@ -69,17 +69,22 @@ impl Channel<'_> {
         self.peer.send_bytes(&wire::encode_frame(kind, self.id, payload));
     }
 
+    /// The next method, whatever it is.
+    #[track_caller]
+    pub(crate) fn next(self) -> Incoming {
+        match self.peer.next(self.id) {
+            Some(incoming) => incoming,
+            None => panic!("the connection ended; left over: {}", self.peer.left_over()),
+        }
+    }
+
     /// Expects a method.
     #[track_caller]
     pub(crate) fn expect<M: Method>(self) -> M {
         let wanted = std::any::type_name::<M>();
-        match self.peer.next(self.id) {
-            Some(incoming) => {
-                let shown = format!("{incoming:?}");
-                M::unwrap_from(incoming.method).unwrap_or_else(|| panic!("expected {wanted}, got {shown}"))
-            }
-            None => panic!("expected {wanted}, but the socket was closed"),
-        }
+        let incoming = self.next();
+        let shown = format!("{incoming:?}");
+        M::unwrap_from(incoming.method).unwrap_or_else(|| panic!("expected {wanted}, got {shown}"))
     }
 
     /// Sends a request and expects its answer.
@@ -247,7 +252,7 @@ impl Channel<'_> {
     #[track_caller]
     pub(crate) fn get_with(self, queue: &str, no_ack: bool) -> Option<Message> {
         self.send(basic::Get { queue: queue.into(), no_ack });
-        let incoming = self.peer.next(self.id).expect("an answer to basic.get");
+        let incoming = self.next();
         match incoming.method {
             AMQPClass::Basic(basic::AMQPMethod::GetOk(ok)) => Some(Message {
                 delivery_tag: ok.delivery_tag,
@@ -271,7 +276,7 @@ impl Channel<'_> {
     /// Expects a delivery.
     #[track_caller]
     pub(crate) fn expect_deliver(self) -> Message {
-        let incoming = self.peer.next(self.id).expect("a delivery, not the end of the socket");
+        let incoming = self.next();
         let AMQPClass::Basic(basic::AMQPMethod::Deliver(deliver)) = incoming.method else {
             panic!("expected a delivery, got {incoming:?}");
         };
@@ -294,7 +299,7 @@ impl Channel<'_> {
     /// Expects a message to come back for want of a queue.
     #[track_caller]
     pub(crate) fn expect_return(self) -> Message {
-        let incoming = self.peer.next(self.id).expect("a returned message, not the end of the socket");
+        let incoming = self.next();
         let AMQPClass::Basic(basic::AMQPMethod::Return(returned)) = incoming.method else {
             panic!("expected a returned message, got {incoming:?}");
         };

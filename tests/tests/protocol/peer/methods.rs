@@ -2,9 +2,7 @@
 
 use std::fmt::Debug;
 
-use amq_protocol::protocol::{
-    AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx,
-};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx};
 
 /// A method of AMQP 0-9-1.
 pub(crate) trait Method: Debug + Sized {
@@ -51,7 +49,8 @@ methods! {
         RecoverAsync Recover RecoverOk Nack;
     channel Channel: Open OpenOk Flow FlowOk Close CloseOk;
     confirm Confirm: Select SelectOk;
-    connection Connection: Start StartOk Tune TuneOk Open OpenOk Close CloseOk Blocked Unblocked UpdateSecret;
+    connection Connection: Start StartOk Tune TuneOk Open OpenOk Close CloseOk Blocked Unblocked UpdateSecret
+        UpdateSecretOk;
     exchange Exchange: Declare DeclareOk Delete DeleteOk Bind BindOk Unbind UnbindOk;
     queue Queue: Declare DeclareOk Bind BindOk Purge PurgeOk Delete DeleteOk Unbind UnbindOk;
     tx Tx: Select SelectOk Commit CommitOk Rollback RollbackOk;
@@ -62,7 +61,7 @@ requests! {
     basic: Qos => QosOk Consume => ConsumeOk Cancel => CancelOk Recover => RecoverOk;
     channel: Open => OpenOk Flow => FlowOk Close => CloseOk;
     confirm: Select => SelectOk;
-    connection: Open => OpenOk Close => CloseOk;
+    connection: Open => OpenOk Close => CloseOk UpdateSecret => UpdateSecretOk;
     exchange: Declare => DeclareOk Delete => DeleteOk Bind => BindOk Unbind => UnbindOk;
     queue: Declare => DeclareOk Bind => BindOk Purge => PurgeOk Delete => DeleteOk Unbind => UnbindOk;
     tx: Select => SelectOk Commit => CommitOk Rollback => RollbackOk;

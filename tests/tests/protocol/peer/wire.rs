@@ -57,7 +57,8 @@ pub(crate) fn content_header(body_bytes: u64, properties: &[u8]) -> Vec<u8> {
 
 /// Flags and values.
 pub(crate) fn encode_properties(properties: &AMQPProperties) -> Vec<u8> {
-    let context = gen_properties(properties)(WriteContext::from(Vec::new())).expect("a Vec takes every write");
+    let context =
+        gen_properties(properties)(WriteContext::from(Vec::new())).expect("a Vec takes every write");
     context.into_inner().0
 }
 

@@ -334,7 +334,8 @@ fn same_value(left: &AMQPValue, right: &AMQPValue) -> bool {
 }
 
 /// The type's name in RabbitMQ's texts.
-fn type_name(value: &AMQPValue) -> &'static str {
+#[must_use]
+pub fn type_name(value: &AMQPValue) -> &'static str {
     match value {
         AMQPValue::Boolean(_) => "bool",
         AMQPValue::ShortShortInt(_) => "byte",
