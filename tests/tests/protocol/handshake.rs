@@ -149,7 +149,7 @@ fn wrong_credentials_close_the_socket_of_other_clients() {
 
 #[test]
 fn an_unknown_mechanism_is_refused() {
-    if differs_from_rabbitmq("before 4.0 it closes the socket without a word") {
+    if differs_from_rabbitmq("it closes the socket without a word") {
         return;
     }
     let test = Test::start();
@@ -174,7 +174,7 @@ fn tuned(test: &Test, change: fn(&mut TuneOk)) -> Peer {
 
 #[test]
 fn a_client_may_not_ask_for_more_than_is_offered_nor_for_too_little() {
-    if differs_from_rabbitmq("before 4.0 it closes the socket without a word") {
+    if differs_from_rabbitmq("it closes the socket without a word") {
         return;
     }
     type Row = (fn(&mut TuneOk), &'static str);
@@ -215,7 +215,7 @@ fn an_unknown_vhost_is_refused() {
 
 #[test]
 fn steps_of_the_handshake_cannot_be_left_out() {
-    if differs_from_rabbitmq("before 4.0 it closes the socket without a word") {
+    if differs_from_rabbitmq("it closes the socket without a word") {
         return;
     }
     let test = Test::start();

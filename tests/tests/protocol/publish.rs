@@ -191,9 +191,6 @@ fn a_user_id_that_is_not_the_users_closes_the_channel() {
 
 #[test]
 fn a_delivery_mode_other_than_one_or_two_closes_the_channel() {
-    if differs_from_rabbitmq("before 4.0 it takes any delivery mode") {
-        return;
-    }
     let test = Test::start();
     let peer = test.connect();
     let channel = peer.open(1);
