@@ -184,12 +184,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = &mut *self;
+        // Before looking whether anything waits, so that nothing that comes meanwhile is missed.
+        task.driver.outbox().register(cx.waker());
         if task.driver.outbox().is_killed() {
             task.driver.disconnect();
             return Poll::Ready(());
         }
-        // Before looking into the outbox, so that nothing pushed meanwhile is missed.
-        task.driver.outbox().register(cx.waker());
         // Also while there is always something to read: the peer waits for heartbeats.
         task.poll_timer(cx);
         for _ in 0..ROUNDS_MAX {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{CLOSE_OK_TIMEOUT, OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
 use crate::server::executor::Executor;
-use crate::server::outbox::Outbox;
+use crate::server::outbox::{Outbox, Waiting};
 use crate::server::shared::Shared;
 use crate::session::action::{Action, Event, Reply, SourceId};
 use crate::session::connection::Connection;
@@ -25,7 +25,7 @@ pub struct Driver {
     executor: Executor,
     outbox: Arc<Outbox>,
     /// Taken from the outbox and not yet handed to the session.
-    events: VecDeque<Event>,
+    waiting: Waiting,
     disconnected: bool,
     login_failure_delay: Duration,
     /// A login was refused: nothing is read or written until then, so that guessing passwords is slow.
@@ -46,7 +46,7 @@ impl Driver {
             session,
             executor,
             outbox,
-            events: VecDeque::new(),
+            waiting: Waiting::default(),
             disconnected: false,
             login_failure_delay: shared.login_failure_delay,
             held_until: None,
@@ -93,10 +93,16 @@ impl Driver {
 
     /// Hands waiting events to the session while there is room for what they make it write. Says whether there were any.
     pub fn handle_events(&mut self) -> bool {
-        self.outbox.take(&mut self.events);
+        self.outbox.take(&mut self.waiting);
         let mut any = false;
-        while self.session.out().len() < OUT_BUFFER_HIGH_BYTES {
-            let Some(event) = self.events.pop_front() else { break };
+        loop {
+            let has_room = self.session.out().len() < OUT_BUFFER_HIGH_BYTES;
+            // An alarm or the end of the connection does not wait until the peer reads.
+            let event = match self.waiting.news.pop_front() {
+                None if has_room => self.waiting.deliveries.pop_front(),
+                news => news,
+            };
+            let Some(event) = event else { break };
             any = true;
             let follow_up = self.handle_event(event);
             if follow_up.is_some() {
@@ -172,9 +178,8 @@ impl Driver {
 
     /// Gives back memory that a busy time left behind, before a sleep.
     pub fn shrink(&mut self) {
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
+        self.waiting.news.shrink_to_fit();
+        self.waiting.deliveries.shrink_to_fit();
         self.outbox.shrink();
         self.executor.shrink();
         self.session.out().release();
@@ -240,9 +245,9 @@ impl Driver {
     /// Hands over the deliveries of these sources (sorted), or all, out of turn and whatever room there is: their number is bounded
     /// by the consumers' windows. Returns what follows from them.
     fn hand_over_events_of(&mut self, sources: Option<&[SourceId]>) -> Vec<Action> {
-        self.outbox.take(&mut self.events);
+        self.outbox.take(&mut self.waiting);
         let mut follow_ups = Vec::new();
-        for event in std::mem::take(&mut self.events) {
+        for event in std::mem::take(&mut self.waiting.deliveries) {
             let wanted = match (&event, sources) {
                 (_, None) => true,
                 (Event::Deliver(delivery), Some(sources)) => {
@@ -254,7 +259,7 @@ impl Driver {
             if wanted {
                 follow_ups.extend(self.handle_event(event));
             } else {
-                self.events.push_back(event);
+                self.waiting.deliveries.push_back(event);
             }
         }
         follow_ups

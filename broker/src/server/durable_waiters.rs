@@ -34,16 +34,15 @@ impl DurableWaiters {
             std::mem::replace(&mut *waiting, rest)
         };
         for outbox in passed.into_values().flatten() {
-            outbox.push(Event::Durable(durable.0));
+            outbox.push_news(Event::Durable(durable.0));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
+    use crate::server::outbox::Waiting;
 
     #[test]
     fn those_at_or_below_the_durable_epoch_are_told_and_the_others_wait_on() {
@@ -53,14 +52,14 @@ mod tests {
         waiters.wait(Epoch(1), &early);
         waiters.wait(Epoch(3), &late);
         waiters.advance(Epoch(2));
-        let mut events = VecDeque::new();
+        let mut events = Waiting::default();
         early.take(&mut events);
-        assert!(matches!(events.make_contiguous(), [Event::Durable(2)]));
-        events.clear();
+        assert!(matches!(events.news.make_contiguous(), [Event::Durable(2)]));
+        events.news.clear();
         late.take(&mut events);
-        assert!(events.is_empty());
+        assert!(events.news.is_empty());
         waiters.advance(Epoch(3));
         late.take(&mut events);
-        assert!(matches!(events.make_contiguous(), [Event::Durable(3)]));
+        assert!(matches!(events.news.make_contiguous(), [Event::Durable(3)]));
     }
 }

@@ -116,7 +116,7 @@ impl Executor {
                 self.set_channel_prefetch(channel, limit);
                 None
             }
-            Action::Commit { publishes, settles, .. } => Some(self.commit(publishes, &settles)),
+            Action::Commit { publishes, settles, .. } => Some(self.commit(publishes, settles)),
             Action::CloseChannel { channel, sources, unacked } => {
                 self.close_channel(channel, &sources, unacked);
                 None
@@ -128,15 +128,19 @@ impl Executor {
     /// Brings everything gathered to the queues and tells `confirmed` what became of each publish that awaits a confirm.
     pub(super) fn end_round(&mut self, mut confirmed: impl FnMut(ChannelId, u64, PublishOutcome)) {
         self.nudge_freed_channels();
-        if self.batch.is_empty() {
-            return;
-        }
         self.apply_batch();
-        let durability = self.take_durability();
-        for pending in self.batch.confirms.drain(..) {
-            let durability = if pending.stored { durability } else { Durability::Immediate };
-            confirmed(pending.channel, pending.number, PublishOutcome::Accepted(durability));
+        if self.batch.confirms.iter().any(|pending| pending.stored) {
+            let stored = self.durability();
+            for pending in self.batch.confirms.drain(..) {
+                let durability = if pending.stored { stored } else { Durability::Immediate };
+                confirmed(pending.channel, pending.number, PublishOutcome::Accepted(durability));
+            }
         }
+        for pending in self.batch.confirms.drain(..) {
+            let outcome = PublishOutcome::Accepted(Durability::Immediate);
+            confirmed(pending.channel, pending.number, outcome);
+        }
+        self.epoch = Epoch::default();
     }
 
     /// Called when the session takes a delivery out of the outbox: its place in the consumer's window is free again.
@@ -247,14 +251,15 @@ impl Executor {
         }
     }
 
-    /// What the session must wait for before it calls anything of this round safe. Makes sure that it hears of it.
-    fn take_durability(&mut self) -> Durability {
-        let epoch = std::mem::take(&mut self.epoch);
-        if self.shared.store.durable() >= epoch {
+    /// What the session must wait for before it calls anything of this round so far safe. Makes sure that it hears of it.
+    ///
+    /// The epoch stays until the round ends: several channels may ask, a commit in the middle of it among them.
+    fn durability(&self) -> Durability {
+        if self.shared.store.durable() >= self.epoch {
             return Durability::Immediate;
         }
-        self.shared.wait_durable(epoch, &self.outbox);
-        Durability::AtEpoch(epoch.0)
+        self.shared.wait_durable(self.epoch, &self.outbox);
+        Durability::AtEpoch(self.epoch.0)
     }
 
     /// Notes settlements for the next time that their queues are visited.

@@ -14,8 +14,9 @@ use crate::server::shared::Shared;
 /// Connections that the kernel may hold ready before they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait before accepting again after the process ran out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait before accepting again after the process ran out of file descriptors; once a second is often enough to
+/// say so in the log.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens a listening socket.
 ///
@@ -43,7 +44,11 @@ pub(super) async fn accept_loop(listener: TcpListener, shared: Arc<Shared>) {
             Ok((stream, peer)) => serve(stream, peer, &shared),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections; raise the limit on open files (ulimit -n)");
+                if is_out_of_files(&error) {
+                    tracing::error!(%error, "cannot accept connections: raise the limit on open files (ulimit -n)");
+                } else {
+                    tracing::error!(%error, "cannot accept connections");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -60,6 +65,14 @@ fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     };
     tracing::debug!(%peer, "connection accepted");
     tokio::spawn(ConnectionTask::new(stream, peer, driver));
+}
+
+/// Whether the process or the system has no file descriptor left.
+fn is_out_of_files(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+        .iter()
+        .any(|errno| code == Some(errno.raw_os_error()))
 }
 
 /// Errors of `accept` that say something of one peer, not of the listener (accept(2)).

@@ -30,15 +30,15 @@ impl MemoryGauge {
     /// Accounts for a queue that went from `before` to `after` bytes.
     pub fn change(&self, before: usize, after: usize) {
         if after > before {
-            self.held_bytes.fetch_add(after - before, Ordering::Relaxed);
+            self.held_bytes.fetch_add(after - before, Ordering::SeqCst);
         } else if before > after {
-            self.held_bytes.fetch_sub(before - after, Ordering::Relaxed);
+            self.held_bytes.fetch_sub(before - after, Ordering::SeqCst);
         }
     }
 
     /// Bytes held by all queues.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes.load(Ordering::Relaxed)
+        self.held_bytes.load(Ordering::SeqCst)
     }
 
     /// The limit, in bytes.
@@ -48,7 +48,7 @@ impl MemoryGauge {
 
     /// Whether publishers are to be held back.
     pub fn is_alarmed(&self) -> bool {
-        self.alarmed.load(Ordering::Acquire)
+        self.alarmed.load(Ordering::SeqCst)
     }
 
     /// Compares the sum with the limit; says `Raised` or `Cleared` to exactly one caller per change.
@@ -57,7 +57,7 @@ impl MemoryGauge {
     pub fn check(&self) -> AlarmChange {
         let alarmed = self.is_alarmed();
         if !self.is_due()
-            || self.alarmed.compare_exchange(alarmed, !alarmed, Ordering::AcqRel, Ordering::Acquire).is_err()
+            || self.alarmed.compare_exchange(alarmed, !alarmed, Ordering::SeqCst, Ordering::SeqCst).is_err()
         {
             return AlarmChange::None;
         }

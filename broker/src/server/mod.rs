@@ -97,8 +97,12 @@ impl Broker {
 
     /// Stops accepting, tells every client (`connection.close` 320), gives them the configured grace to answer, and ends
     /// the connections that are left.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.stop_accepting();
+        for acceptor in std::mem::take(&mut self.acceptors) {
+            // The error says that it was aborted. Until then it may still let somebody in.
+            let _ = acceptor.await;
+        }
         self.shared.close_all(&AmqpError::connection_forced(
             "broker forced connection closure with reason 'shutdown'",
         ));

@@ -15,21 +15,46 @@ use crate::session::action::Event;
 /// The events that wait for one connection, and the way to wake its task.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    events: Mutex<VecDeque<Event>>,
-    /// Mirrors whether `events` holds any, so that the task need not lock to find nothing.
+    waiting: Mutex<Waiting>,
+    /// Mirrors whether anything waits, so that the task need not lock to find nothing.
     pending: AtomicBool,
     killed: AtomicBool,
     waker: AtomicWaker,
 }
 
+/// What was taken out of an outbox and is to be handled.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Deliveries, and the ends of consumers: in order, and only while the peer reads.
+    pub(super) deliveries: VecDeque<Event>,
+    /// What concerns the connection itself (alarms, durability, its end): at once, whatever waits in front of it.
+    pub(super) news: VecDeque<Event>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.news.is_empty()
+    }
+}
+
 impl Outbox {
-    /// Adds events in order and wakes the connection's task if there were none.
-    pub fn push_all(&self, events: impl IntoIterator<Item = Event>) {
+    /// Adds what queues have for the connection's consumers, in order.
+    pub(super) fn push_all(&self, events: impl IntoIterator<Item = Event>) {
+        self.add(|waiting| waiting.deliveries.extend(events));
+    }
+
+    /// Adds something that concerns the connection itself.
+    pub(super) fn push_news(&self, event: Event) {
+        self.add(|waiting| waiting.news.push_back(event));
+    }
+
+    /// Adds, and wakes the connection's task if nothing had waited.
+    fn add(&self, add: impl FnOnce(&mut Waiting)) {
         let was_empty = {
-            let mut held = self.events.lock();
-            let was_empty = held.is_empty();
-            held.extend(events);
-            if held.is_empty() {
+            let mut waiting = self.waiting.lock();
+            let was_empty = waiting.is_empty();
+            add(&mut waiting);
+            if waiting.is_empty() {
                 return;
             }
             self.pending.store(true, Ordering::Release);
@@ -40,22 +65,18 @@ impl Outbox {
         }
     }
 
-    /// Adds one event.
-    pub fn push(&self, event: Event) {
-        self.push_all([event]);
-    }
-
     /// Moves everything that waits to the end of `into`.
-    pub fn take(&self, into: &mut VecDeque<Event>) {
+    pub(super) fn take(&self, into: &mut Waiting) {
         if !self.pending.load(Ordering::Acquire) {
             return;
         }
-        let mut held = self.events.lock();
+        let mut waiting = self.waiting.lock();
         self.pending.store(false, Ordering::Release);
-        if into.is_empty() {
-            std::mem::swap(&mut *held, into);
+        into.news.append(&mut waiting.news);
+        if into.deliveries.is_empty() {
+            std::mem::swap(&mut waiting.deliveries, &mut into.deliveries);
         } else {
-            into.append(&mut held);
+            into.deliveries.append(&mut waiting.deliveries);
         }
     }
 
@@ -77,9 +98,9 @@ impl Outbox {
 
     /// Gives back the memory that a burst left behind. Called by the connection's task when it goes to sleep.
     pub fn shrink(&self) {
-        let mut held = self.events.lock();
-        if held.is_empty() {
-            *held = VecDeque::new();
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            *waiting = Waiting::default();
         }
     }
 }
@@ -87,19 +108,26 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::action::SourceId;
 
     #[test]
     fn take_returns_events_in_the_order_they_were_pushed() {
         let outbox = Outbox::default();
-        outbox.push(Event::Durable(1));
-        outbox.push_all([Event::Durable(2), Event::Durable(3)]);
-        let mut taken = VecDeque::from([Event::Durable(0)]);
+        outbox.push_all([cancelled(1)]);
+        outbox.push_all([cancelled(2), cancelled(3)]);
+        outbox.push_news(Event::Unblocked);
+        let mut taken = Waiting { deliveries: VecDeque::from([cancelled(0)]), news: VecDeque::new() };
         outbox.take(&mut taken);
-        let epochs: Vec<_> = taken.iter().map(|event| format!("{event:?}")).collect();
-        assert_eq!(epochs, ["Durable(0)", "Durable(1)", "Durable(2)", "Durable(3)"]);
-        taken.clear();
+        let sources: Vec<_> = taken.deliveries.iter().map(|event| format!("{event:?}")).collect();
+        assert_eq!(sources, [0, 1, 2, 3].map(|id| format!("ConsumerCancelled(SourceId({id}))")));
+        assert!(matches!(taken.news.make_contiguous(), [Event::Unblocked]));
+        taken = Waiting::default();
         outbox.take(&mut taken);
         assert!(taken.is_empty());
+    }
+
+    fn cancelled(source: u32) -> Event {
+        Event::ConsumerCancelled(SourceId(source))
     }
 
     #[test]
@@ -107,9 +135,9 @@ mod tests {
         let outbox = Outbox::default();
         let (waker, count) = futures_test_waker();
         outbox.register(&waker);
-        outbox.push(Event::Durable(1));
+        outbox.push_all([cancelled(1)]);
         outbox.register(&waker);
-        outbox.push(Event::Durable(2));
+        outbox.push_news(Event::Durable(2));
         assert_eq!(count.load(Ordering::SeqCst), 1);
     }
 

@@ -91,7 +91,7 @@ impl Shared {
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
         connections.insert(id, outbox.clone());
         if self.memory.is_alarmed() {
-            outbox.push(Event::Blocked(LOW_ON_MEMORY));
+            outbox.push_news(Event::Blocked(LOW_ON_MEMORY));
         }
         Some(id)
     }
@@ -116,7 +116,7 @@ impl Shared {
     /// Tells every connection to end with `error`.
     pub fn close_all(&self, error: &AmqpError) {
         for outbox in self.connections.lock().values() {
-            outbox.push(Event::Close(error.clone()));
+            outbox.push_news(Event::Close(error.clone()));
         }
     }
 
@@ -155,26 +155,29 @@ impl Shared {
         if !self.memory.is_due() {
             return;
         }
-        // Under the lock, so that a raise and the clear that follows reach every connection in that order.
+        // Under the lock, so that a raise and the clear that follows reach every connection in that order. Again until the
+        // alarm fits what is held: somebody may have changed that just before the alarm rose, and seen nothing to clear.
         let connections = self.connections.lock();
-        let held_bytes = self.memory.held_bytes();
-        let blocked = match self.memory.check() {
-            AlarmChange::None => return,
-            AlarmChange::Raised => true,
-            AlarmChange::Cleared => false,
-        };
-        if blocked {
-            let limit_bytes = self.memory.limit_bytes();
-            tracing::warn!(
-                held_bytes,
-                limit_bytes,
-                "memory alarm: publishers are held back until queues drain"
-            );
-        } else {
-            tracing::info!(held_bytes, "memory alarm cleared");
-        }
-        for outbox in connections.values() {
-            outbox.push(if blocked { Event::Blocked(LOW_ON_MEMORY) } else { Event::Unblocked });
+        loop {
+            let held_bytes = self.memory.held_bytes();
+            let blocked = match self.memory.check() {
+                AlarmChange::None => return,
+                AlarmChange::Raised => true,
+                AlarmChange::Cleared => false,
+            };
+            if blocked {
+                let limit_bytes = self.memory.limit_bytes();
+                tracing::warn!(
+                    held_bytes,
+                    limit_bytes,
+                    "memory alarm: publishers are held back until queues drain"
+                );
+            } else {
+                tracing::info!(held_bytes, "memory alarm cleared");
+            }
+            for outbox in connections.values() {
+                outbox.push_news(if blocked { Event::Blocked(LOW_ON_MEMORY) } else { Event::Unblocked });
+            }
         }
     }
 }

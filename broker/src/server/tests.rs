@@ -97,6 +97,86 @@ fn commit_ok_waits_for_the_store() {
 }
 
 #[test]
+fn confirm_waits_for_the_store_even_if_another_channel_commits_in_the_same_input() {
+    let broker = Broker::new();
+    let mut peer = Peer::open(&broker);
+    peer.declare_queue("durable", true);
+    peer.confirm_select();
+    peer.send(&peer::method(2, &peer::open_channel()));
+    peer.send(&peer::method(2, &AMQPClass::Tx(tx::AMQPMethod::Select(tx::Select {}))));
+    peer.sent();
+    let mut input = peer::publish(1, "durable", &PERSISTENT, b"a");
+    input.extend(peer::method(2, &peer::commit()));
+    peer.send(&input);
+    assert_eq!(acks(&peer.sent()), []);
+    broker.store.advance();
+    assert_eq!(acks(&peer.sent()), [(1, false)]);
+}
+
+#[test]
+fn a_commit_whose_exchange_is_gone_settles_what_it_acknowledges() {
+    let broker = Broker::new();
+    let mut peer = Peer::open(&broker);
+    peer.declare_queue("q", false);
+    peer.send(&peer::publish(1, "q", &TRANSIENT, b"job"));
+    peer.declare_exchange("gone");
+    peer.select_transactions();
+    peer.consume("q", false);
+    assert_eq!(bodies(&peer.sent()), ["job"]);
+    peer.send(&peer::publish_to(1, "gone", "", b"lost"));
+    peer.send(&peer::method(1, &peer::ack(1)));
+    peer.delete_exchange("gone");
+    peer.send(&peer::method(1, &peer::commit()));
+    let sent = peer.sent();
+    assert!(matches!(sent[..], [Sent::Method(1, AMQPClass::Tx(tx::AMQPMethod::CommitOk(_)))]), "{sent:?}");
+    assert_eq!(broker.shared.memory.held_bytes(), 0);
+}
+
+#[test]
+fn a_transactional_publish_that_is_refused_leaves_nothing_unacknowledged() {
+    let broker = Broker::new();
+    let mut peer = Peer::open(&broker);
+    peer.declare_queue("q", false);
+    peer.send(&peer::publish(1, "q", &TRANSIENT, b"job"));
+    peer.select_transactions();
+    peer.consume("q", false);
+    assert_eq!(bodies(&peer.sent()), ["job"]);
+    peer.send(&peer::method(1, &peer::ack(1)));
+    // user-id "other": refused when it is published, as everything that can be checked then.
+    peer.send(&peer::publish(1, "q", &[0x00, 0x10, 5, b'o', b't', b'h', b'e', b'r'], b"forged"));
+    let sent = peer.sent();
+    assert!(
+        matches!(sent.last(), Some(Sent::Method(1, AMQPClass::Channel(channel::AMQPMethod::Close(close))))
+            if close.reply_code == 406 && (close.class_id, close.method_id) == (60, 40)),
+        "{sent:?}"
+    );
+    let mut other = Peer::open(&broker);
+    other.consume("q", true);
+    assert_eq!(bodies(&other.sent()), ["job"]);
+}
+
+#[test]
+fn an_alarm_reaches_a_publisher_that_does_not_read_its_deliveries() {
+    let broker = Broker::with_memory_limit(20_000_000);
+    let mut peer = Peer::open(&broker);
+    peer.declare_queue("mine", false);
+    peer.declare_queue("other", false);
+    peer.consume("mine", true);
+    let deliveries = peer::publish(1, "mine", &TRANSIENT, &[7; 10_000]).repeat(100);
+    peer.send(&deliveries);
+    peer.work();
+    assert!(peer.driver.out().len() > crate::limits::OUT_BUFFER_HIGH_BYTES / 2, "deliveries wait to be read");
+    let one = peer::publish(1, "other", &TRANSIENT, &[7; 100_000]);
+    let mut published = 0;
+    while peer.driver.wants_input() {
+        peer.send(&one);
+        peer.work();
+        published += 1;
+        assert!(published < 1000, "the alarm never reached the publisher");
+    }
+}
+
+#[test]
 fn mandatory_messages_of_a_transaction_come_back_before_commit_ok() {
     let broker = Broker::new();
     let mut peer = Peer::open(&broker);

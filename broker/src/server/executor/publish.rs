@@ -9,7 +9,7 @@ use crate::server::executor::routes::Route;
 use crate::server::executor::{Answer, Executor};
 use crate::server::queue_handle::QueueHandle;
 use crate::server::vhost::{REPLY_TO_PREFIX, Registry};
-use crate::session::action::{Publish, Reply, Settle};
+use crate::session::action::{Publish, Reply, Settle, Settlement};
 use crate::wire::message::Message;
 use crate::wire::properties::Properties;
 
@@ -41,18 +41,35 @@ impl Executor {
         }
     }
 
-    /// Commits a transaction: the publishes in order, then the settlements.
-    pub(super) fn commit(&mut self, publishes: Vec<Publish>, settles: &[Settle]) -> Result<Reply, AmqpError> {
-        for publish in publishes {
-            let returned = self.route_and_gather(publish)?;
-            self.returned.extend(returned);
-        }
-        for settle in settles {
-            self.settle(settle);
+    /// Commits a transaction: the publishes in order, then the settlements. If it fails, what was to be settled returns to
+    /// its queues with everything else of the channel, which the error closes.
+    pub(super) fn commit(
+        &mut self,
+        publishes: Vec<Publish>,
+        settles: Vec<Settle>,
+    ) -> Result<Reply, AmqpError> {
+        let published = publishes.into_iter().try_for_each(|publish| self.publish_committed(publish));
+        for mut settle in settles {
+            if published.is_err() {
+                settle.settlement = Settlement::Requeue;
+            }
+            self.settle(&settle);
         }
         self.nudge_freed_channels();
         self.apply_batch();
-        Ok(Reply::Committed(self.take_durability()))
+        published?;
+        Ok(Reply::Committed(self.durability()))
+    }
+
+    /// Everything was checked when the publish arrived; only its exchange may be gone since, and then it reaches nobody.
+    fn publish_committed(&mut self, publish: Publish) -> Result<(), AmqpError> {
+        let exchange = text(publish.message.exchange());
+        let returned = match self.vhost()?.read(|registry| registry.topology.check_publish(exchange)) {
+            Ok(()) => self.route_and_gather(publish)?,
+            Err(_) => Some(publish.message).filter(|_| publish.mandatory),
+        };
+        self.returned.extend(returned);
+        Ok(())
     }
 
     /// What can be said against a publish before it is routed, in RabbitMQ's order.
@@ -60,7 +77,8 @@ impl Executor {
         let exchange = text(publish.message.exchange());
         self.check(Permission::Write, Resource::Exchange(exchange))?;
         self.vhost()?.read(|registry| registry.topology.check_publish(exchange))?;
-        publish.fault.as_deref().cloned().map_or(Ok(()), Err)
+        publish.fault.as_deref().cloned().map_or(Ok(()), Err)?;
+        self.prepare(publish.message.clone(), None).map(drop)
     }
 
     /// Returns the message if it is mandatory and no queue takes it.

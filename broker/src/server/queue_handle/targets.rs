@@ -129,10 +129,9 @@ fn address(outbox: &Arc<Outbox>) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
     use crate::engine::queue::{AckMode, ConsumerSpec, Queue, QueueDeclare, QueueOptions};
+    use crate::server::outbox::Waiting;
 
     fn consumers(count: usize) -> Vec<ConsumerId> {
         let options = QueueOptions::from_declare(Arc::from("/"), QueueDeclare::default()).unwrap();
@@ -142,13 +141,13 @@ mod tests {
     }
 
     fn taken(outbox: &Outbox) -> Vec<u32> {
-        let mut events = VecDeque::new();
-        outbox.take(&mut events);
+        let mut waiting = Waiting::default();
+        outbox.take(&mut waiting);
         let source = |event| match event {
             Event::ConsumerCancelled(source) => source.0,
             other => panic!("{other:?}"),
         };
-        events.into_iter().map(source).collect()
+        waiting.deliveries.into_iter().map(source).collect()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use amq_protocol::frame::WriteContext;
 use amq_protocol::protocol::{
-    AMQPClass, basic, channel, confirm, connection, gen_class, parse_class, queue, tx,
+    AMQPClass, basic, channel, confirm, connection, exchange, gen_class, parse_class, queue, tx,
 };
 use amq_protocol::types::{AMQPValue, FieldTable};
 use parking_lot::Mutex;
@@ -232,6 +232,25 @@ impl Peer {
         self.declared_message_count();
     }
 
+    pub(super) fn declare_exchange(&mut self, name: &str) {
+        let declare = exchange::Declare {
+            exchange: name.into(),
+            kind: "fanout".into(),
+            passive: false,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            nowait: true,
+            arguments: FieldTable::default(),
+        };
+        self.send(&method(1, &AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare))));
+    }
+
+    pub(super) fn delete_exchange(&mut self, name: &str) {
+        let delete = exchange::Delete { exchange: name.into(), if_unused: false, nowait: true };
+        self.send(&method(1, &AMQPClass::Exchange(exchange::AMQPMethod::Delete(delete))));
+    }
+
     /// What the `declare-ok` that must have come says of ready messages.
     pub(super) fn declared_message_count(&mut self) -> u32 {
         let sent = self.sent();
@@ -329,23 +348,32 @@ pub(super) fn method(channel: u16, method: &AMQPClass) -> Vec<u8> {
 
 /// A publish to the default exchange as frames.
 pub(super) fn publish(channel: u16, routing_key: &str, properties: &[u8], body: &[u8]) -> Vec<u8> {
-    publish_frames(channel, routing_key, false, properties, body)
+    publish_frames(channel, ("", routing_key), false, properties, body)
+}
+
+/// A publish without properties to an exchange.
+pub(super) fn publish_to(channel: u16, exchange: &str, routing_key: &str, body: &[u8]) -> Vec<u8> {
+    publish_frames(channel, (exchange, routing_key), false, &[0, 0], body)
 }
 
 /// A mandatory one without properties.
 pub(super) fn publish_mandatory(channel: u16, routing_key: &str, body: &[u8]) -> Vec<u8> {
-    publish_frames(channel, routing_key, true, &[0, 0], body)
+    publish_frames(channel, ("", routing_key), true, &[0, 0], body)
 }
 
 fn publish_frames(
     channel: u16,
-    routing_key: &str,
+    (exchange, routing_key): (&str, &str),
     mandatory: bool,
     properties: &[u8],
     body: &[u8],
 ) -> Vec<u8> {
-    let publish =
-        basic::Publish { exchange: "".into(), routing_key: routing_key.into(), mandatory, immediate: false };
+    let publish = basic::Publish {
+        exchange: exchange.into(),
+        routing_key: routing_key.into(),
+        mandatory,
+        immediate: false,
+    };
     let mut bytes = method(channel, &AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
     let size = (body.len() as u64).to_be_bytes();
     bytes.extend(frame(2, channel, &[&[0, 60, 0, 0], &size[..], properties].concat()));
