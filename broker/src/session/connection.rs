@@ -17,12 +17,12 @@ use super::channel::{Channel, Context, Step};
 use super::config::SessionConfig;
 use super::consumers::Sources;
 use super::faults;
+pub use super::finish::FinishReason;
 use super::handshake::{Handshake, Turn};
 use super::heartbeat::{Beat, Heartbeat};
 use super::peer::Peer;
-use crate::error::AmqpError;
 use crate::limits::{CLOSE_OK_TIMEOUT, UNCONFIRMED_MAX};
-use crate::wire::frame::{self, Decoded, Frame, Greeting};
+use crate::wire::frame::{self, Decoded, Frame};
 use crate::wire::method::{self, Method};
 use crate::wire::out_buffer::OutBuffer;
 
@@ -35,27 +35,6 @@ const CHANNEL_OPEN: (u16, u16) = (20, 10);
 
 /// Type, channel and size in front of a frame, and the end marker behind it.
 const FRAME_OVERHEAD_BYTES: u64 = 8;
-
-/// Why a connection is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FinishReason {
-    /// Either side closed it and the other agreed.
-    Closed,
-    /// The credentials are wrong and the client cannot take a `connection.close`: pause, then close the socket.
-    Refused(AmqpError),
-    /// The peer wanted another protocol.
-    Greeting(Greeting),
-    /// The peer made a mistake before it had shown credentials.
-    Handshake(AmqpError),
-    /// The handshake took too long.
-    HandshakeTimeout,
-    /// The peer did not answer our `connection.close`.
-    CloseTimeout,
-    /// The peer was silent for two heartbeat intervals.
-    HeartbeatMissed,
-    /// The socket is gone.
-    Disconnected,
-}
 
 /// What logs and listings show of a connection.
 #[derive(Debug, Clone, Copy)]

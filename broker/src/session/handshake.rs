@@ -8,8 +8,8 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::action::{Action, Credentials, Mechanism, Reply};
 use super::config::SessionConfig;
-use super::connection::FinishReason;
 use super::faults::{self, TuneField};
+use super::finish::FinishReason;
 use super::peer::{ClientProperties, Peer};
 use crate::error::AmqpError;
 use crate::limits::FRAME_MIN_BYTES;

@@ -16,6 +16,7 @@ mod confirms;
 mod consumers;
 mod content;
 mod faults;
+mod finish;
 mod handshake;
 mod heartbeat;
 mod qos;
