@@ -87,25 +87,45 @@ impl UnackedDeliveries {
         Ok(())
     }
 
-    /// Makes deliveries that were taken outstanding again: a transaction was rolled back.
+    /// Makes deliveries that were taken outstanding again: a transaction was rolled back. The work follows what was taken,
+    /// not what is outstanding: their tombstones come back to life where they lie.
     pub(super) fn restore(&mut self, taken: impl IntoIterator<Item = Unacked>) {
-        self.entries.retain(|entry| entry.reference.slot != NO_SLOT);
-        self.tombstones = 0;
-        self.entries.extend(taken);
-        self.entries.make_contiguous().sort_unstable_by_key(|entry| entry.tag);
+        let mut taken: Vec<Unacked> = taken.into_iter().collect();
+        taken.sort_unstable_by_key(|entry| entry.tag);
+        taken.retain(|entry| {
+            let Ok(at) = self.position(entry.tag.0) else { return true };
+            self.entries[at] = *entry;
+            self.tombstones -= 1;
+            false
+        });
+        let Some(last) = taken.last() else { return };
+        if self.entries.front().is_none_or(|first| last.tag < first.tag) {
+            for entry in taken.into_iter().rev() {
+                self.entries.push_front(entry);
+            }
+        } else {
+            // Compaction removed tombstones in between: most of what was here had been taken. Two sorted runs are merged.
+            self.entries.extend(taken);
+            self.entries.make_contiguous().sort_by_key(|entry| entry.tag);
+        }
     }
 
-    /// Where the living entry with `tag` is. Tags mostly lie without gaps, so that the difference to the first one is
-    /// tried before searching.
+    /// Where the living entry with `tag` is.
     fn find(&self, tag: u64) -> Result<usize, UnknownTag> {
+        let at = self.position(tag)?;
+        if self.entries[at].reference.slot == NO_SLOT { Err(UnknownTag(tag)) } else { Ok(at) }
+    }
+
+    /// Where the entry with `tag` is, be it living or a tombstone. Tags mostly lie without gaps, so that the difference to
+    /// the first one is tried before searching.
+    fn position(&self, tag: u64) -> Result<usize, UnknownTag> {
         let unknown = UnknownTag(tag);
         let first = self.entries.front().ok_or(unknown)?.tag.0;
         let guess = usize::try_from(tag.checked_sub(first).ok_or(unknown)?).map_err(|_| unknown)?;
-        let at = match self.entries.get(guess) {
-            Some(entry) if entry.tag.0 == tag => guess,
-            _ => self.entries.binary_search_by_key(&tag, |entry| entry.tag.0).map_err(|_| unknown)?,
-        };
-        if self.entries[at].reference.slot == NO_SLOT { Err(unknown) } else { Ok(at) }
+        match self.entries.get(guess) {
+            Some(entry) if entry.tag.0 == tag => Ok(guess),
+            _ => self.entries.binary_search_by_key(&tag, |entry| entry.tag.0).map_err(|_| unknown),
+        }
     }
 
     fn take_front(&mut self, count: usize, each: &mut impl FnMut(Unacked)) {
@@ -199,6 +219,52 @@ mod tests {
         assert_eq!(take(&mut unacked, Selection::One(3)), Err(UnknownTag(3)));
         unacked.restore(taken);
         assert_eq!(take(&mut unacked, Selection::UpTo(3)), Ok(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn restoring_looks_at_nothing_but_what_was_taken() {
+        let mut unacked = filled(10);
+        assert_eq!(take(&mut unacked, Selection::One(5)), Ok(vec![5]));
+        // The gap that 5 leaves would be gone had everything been gone through.
+        unacked.restore([]);
+        assert_eq!((unacked.entries.len(), unacked.len()), (10, 9));
+        let mut taken = Vec::new();
+        for selection in [Selection::One(8), Selection::UpTo(2)] {
+            unacked.take(selection, |entry| taken.push(entry)).expect("outstanding");
+        }
+        unacked.restore(taken);
+        assert_eq!((unacked.entries.len(), unacked.len()), (10, 9));
+        assert_eq!(take(&mut unacked, Selection::UpTo(0)), Ok(vec![1, 2, 3, 4, 6, 7, 8, 9, 10]));
+    }
+
+    #[test]
+    fn random_rollbacks_agree_with_a_naive_model() {
+        for seed in 1..200 {
+            let mut random = Random::new(seed);
+            let count = u32::try_from(1 + random.below(200)).expect("small");
+            let mut unacked = filled(count);
+            let mut model: Vec<u64> = (1..=u64::from(count)).collect();
+            for _ in 0..8 {
+                let mut taken = Vec::new();
+                for _ in 0..random.below(150) {
+                    let Some(tag) = model.get(random.below(model.len().max(1))).copied() else { break };
+                    let is_range = random.below(40) == 0;
+                    let selection = if is_range { Selection::UpTo(tag) } else { Selection::One(tag) };
+                    unacked.take(selection, |entry| taken.push(entry)).expect("outstanding");
+                    model.retain(|living| if is_range { *living > tag } else { *living != tag });
+                    if random.below(10) == 0 {
+                        model.push(unacked.deliver(reference(1)).0);
+                    }
+                }
+                if random.below(2) == 0 {
+                    model.extend(taken.iter().map(|entry| entry.tag.0));
+                    model.sort_unstable();
+                    unacked.restore(taken);
+                }
+                assert_eq!(unacked.len(), model.len(), "seed {seed}");
+            }
+            assert_eq!(take(&mut unacked, Selection::UpTo(0)), Ok(model), "seed {seed}");
+        }
     }
 
     #[test]
