@@ -169,9 +169,17 @@ impl AmqpError {
     }
 }
 
+/// For the log. The peer chose much of the text: its control characters are escaped, so that a line break in a name does
+/// not forge a line. [`AmqpError::reply_text`] has the text as it is.
 impl fmt::Display for AmqpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} - {}", self.code.code(), self.code.name(), self.text)
+        write!(f, "{} {} - ", self.code.code(), self.code.name())?;
+        let mut plain_from = 0;
+        for (at, control) in self.text.match_indices(char::is_control) {
+            write!(f, "{}{}", &self.text[plain_from..at], control.escape_debug())?;
+            plain_from = at + control.len();
+        }
+        f.write_str(&self.text[plain_from..])
     }
 }
 
@@ -238,5 +246,16 @@ mod tests {
         // "NOT_FOUND - " is 12 bytes; two-byte characters then end at an even offset, so 254 is the last boundary.
         assert_eq!(AmqpError::not_found("é".repeat(200)).reply_text().len(), 254);
         assert_eq!(AmqpError::not_found("e".repeat(400)).reply_text().len(), 255);
+    }
+
+    #[test]
+    fn control_characters_are_escaped_for_the_log_but_not_on_the_wire() {
+        let error = AmqpError::not_found("no exchange 'a\r\nb\u{1b}[31m\u{7f}\u{85}é\\\'\"' in vhost '/'");
+        let logged = "404 NOT_FOUND - no exchange 'a\\r\\nb\\u{1b}[31m\\u{7f}\\u{85}é\\\'\"' in vhost '/'";
+        assert_eq!(error.to_string(), logged);
+        assert_eq!(
+            error.reply_text(),
+            "NOT_FOUND - no exchange 'a\r\nb\u{1b}[31m\u{7f}\u{85}é\\\'\"' in vhost '/'"
+        );
     }
 }
