@@ -4,7 +4,7 @@ use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::ShortString;
 
 use super::{Connection, FinishReason, Slot, State};
-use crate::error::{AmqpError, Scope};
+use crate::error::{AmqpError, ReplyCode, Scope};
 use crate::session::action::Action;
 use crate::wire::frame::Frame;
 use crate::wire::method;
@@ -54,7 +54,14 @@ impl Connection {
             self.close_connection(error);
             return None;
         }
-        tracing::info!(channel = id, %error, "closing a channel");
+        tracing::info!(
+            user = self.peer.username,
+            vhost = self.peer.vhost,
+            name = self.peer.client.connection_name.as_deref(),
+            channel = id,
+            %error,
+            "closing a channel"
+        );
         let action = self.remove_channel(id);
         self.channels.insert(id, Slot::Closing);
         let close = channel::AMQPMethod::Close(channel::Close {
@@ -80,7 +87,7 @@ impl Connection {
     }
 
     pub(super) fn send_connection_close(&mut self, error: &AmqpError) {
-        tracing::warn!(%error, "closing a connection");
+        self.log_connection_close(error);
         let close = connection::AMQPMethod::Close(connection::Close {
             reply_code: error.code.code(),
             reply_text: reply_text(error),
@@ -90,6 +97,17 @@ impl Connection {
         self.out.method(0, &AMQPClass::Connection(close));
         self.remove_channels();
         self.state = State::Closing { deadline: None };
+    }
+
+    /// A peer that is told to go because the broker shuts down has done nothing worth a warning.
+    fn log_connection_close(&self, error: &AmqpError) {
+        let (user, vhost) = (&*self.peer.username, &*self.peer.vhost);
+        let name = self.peer.client.connection_name.as_deref();
+        if error.code == ReplyCode::ConnectionForced {
+            tracing::info!(user, vhost, name, %error, "closing a connection");
+        } else {
+            tracing::warn!(user, vhost, name, %error, "closing a connection");
+        }
     }
 
     pub(super) fn finish(&mut self, reason: FinishReason) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod handshake;
+mod log;
 
 use std::time::Duration;
 
