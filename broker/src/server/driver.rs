@@ -118,7 +118,8 @@ impl Driver {
         if self.held_until.is_some_and(|until| until <= now) {
             self.held_until = None;
         }
-        self.session.handle_timeout(now);
+        let input_is_read = self.wants_input();
+        self.session.handle_timeout(now, input_is_read);
         self.run(None);
     }
 

@@ -331,8 +331,9 @@ impl Connection {
         self.out.method(0, &AMQPClass::Connection(method));
     }
 
-    /// Looks at the clock: to be called when [`Self::poll_timeout`] has passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Looks at the clock: to be called when [`Self::poll_timeout`] has passed. `input_is_read` is false
+    /// while the server does not read the socket, for [`Self::wants_input`] or reasons of its own.
+    pub fn handle_timeout(&mut self, now: Instant, input_is_read: bool) {
         self.now = now;
         match &mut self.state {
             State::Handshaking { deadline, .. } => {
@@ -345,13 +346,13 @@ impl Connection {
                     self.finish(FinishReason::CloseTimeout);
                 }
             }
-            State::Running => self.beat(now),
+            State::Running => self.beat(now, input_is_read),
             State::Finished(_) => {}
         }
     }
 
-    fn beat(&mut self, now: Instant) {
-        let is_heard = self.wants_input();
+    fn beat(&mut self, now: Instant, input_is_read: bool) {
+        let is_heard = input_is_read && self.wants_input();
         let Some(heartbeat) = &mut self.heartbeat else { return };
         if !is_heard {
             heartbeat.pause();

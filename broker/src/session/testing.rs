@@ -254,7 +254,7 @@ impl TestPeer {
 
     pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.connection.handle_timeout(self.now);
+        self.connection.handle_timeout(self.now, true);
     }
 }
 

@@ -226,6 +226,22 @@ fn heartbeats_are_sent_when_idle_and_expected_from_the_peer() {
 }
 
 #[test]
+fn a_peer_whose_socket_is_not_read_is_not_silent() {
+    let mut peer = TestPeer::connected_with(config(), capable(), tune_ok(2047, 131_072, 10));
+    for _ in 0..10 {
+        peer.now += seconds(10);
+        peer.connection.handle_timeout(peer.now, false);
+        assert!(!peer.connection.is_finished());
+    }
+    // It counts from where its socket is read again.
+    for is_over in [false, true] {
+        peer.now += seconds(10);
+        peer.connection.handle_timeout(peer.now, true);
+        assert_eq!(peer.connection.is_finished(), is_over);
+    }
+}
+
+#[test]
 fn only_a_publisher_is_held_by_an_alarm_and_only_from_its_next_publish() {
     let blocked = connection::AMQPMethod::Blocked(connection::Blocked { reason: "low on memory".into() });
     let unblocked = connection(connection::AMQPMethod::Unblocked(connection::Unblocked {}));
