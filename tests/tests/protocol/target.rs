@@ -7,10 +7,12 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
-use amq_protocol::protocol::{exchange, queue};
+use amq_protocol::protocol::{AMQPClass, channel, exchange, queue};
 use tokio::runtime::{Builder, Runtime};
 use warren::{Broker, Config};
+use warren_tests::eventually;
 
 use crate::peer::{Options, Peer};
 
@@ -80,18 +82,34 @@ impl Test {
 
 impl Drop for Test {
     fn drop(&mut self) {
-        let (queues, exchanges) = (self.queues.take(), self.exchanges.take());
-        if std::thread::panicking() || (queues.is_empty() && exchanges.is_empty()) {
+        let (address, queues, exchanges) = (self.address, self.queues.take(), self.exchanges.take());
+        if queues.is_empty() && exchanges.is_empty() {
             return;
         }
-        let peer = self.connect();
-        let channel = peer.open(1);
-        for name in queues {
-            channel.call(queue::Delete { queue: name.as_str().into(), ..Default::default() });
-        }
-        for name in exchanges {
-            channel.call(exchange::Delete { exchange: name.as_str().into(), ..Default::default() });
-        }
+        // In a thread of its own, because this one may be unwinding already.
+        let removal = thread::spawn(move || remove(address, &queues, &exchanges)).join();
+        assert!(removal.is_ok() || thread::panicking(), "what the test named cannot be deleted");
+    }
+}
+
+fn remove(address: SocketAddr, queues: &[String], exchanges: &[String]) {
+    let peer = Peer::connect(address, &Options::default());
+    for name in queues {
+        // An exclusive queue may outlive its connection by a moment, and is locked as long.
+        eventually("the queue can be deleted", || {
+            let channel = peer.open(1);
+            channel.send(queue::Delete { queue: name.as_str().into(), ..Default::default() });
+            if let AMQPClass::Channel(_) = channel.next().method {
+                channel.send(channel::CloseOk {});
+                return None;
+            }
+            channel.close();
+            Some(())
+        });
+    }
+    let channel = peer.open(1);
+    for name in exchanges {
+        channel.call(exchange::Delete { exchange: name.as_str().into(), ..Default::default() });
     }
 }
 
