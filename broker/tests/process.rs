@@ -124,8 +124,8 @@ fn health_succeeds_against_a_running_broker() {
 }
 
 #[test]
-fn sigterm_and_sigint_stop_with_exit_code_0() {
-    for signal in [Signal::TERM, Signal::INT] {
+fn sigterm_sigint_and_sighup_stop_with_exit_code_0() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut process = Process::start(&[]);
         process.signal(signal);
         assert_eq!(process.exit_code(), Some(0), "{signal:?}");

@@ -32,7 +32,13 @@ fn data(config: &Config) -> String {
 fn connect(config: &Config, addr: SocketAddr) -> String {
     let auth = &config.auth;
     let password = if auth.password.0 == "guest" { "guest" } else { "<password>" };
-    let from = if auth.loopback_only { "from this machine only" } else { "from anywhere" };
+    let is_open = config.listen.bind.iter().any(|ip| !ip.is_loopback());
+    let from = match (auth.loopback_only, is_open) {
+        (true, true) => "from this machine only, until auth.loopback_only is false",
+        (true, false) => "from this machine only",
+        (false, true) => "from other machines, too, by their name for this one",
+        (false, false) => "from this machine; no other can reach these addresses",
+    };
     format!("amqp://{}:{password}@{addr} ({from})", auth.user)
 }
 
@@ -71,7 +77,12 @@ mod tests {
         config.auth.loopback_only = false;
         let text = banner(&config, &["127.0.0.1:1".parse().unwrap()]);
         assert!(!text.contains("tulip"), "{text}");
-        assert!(text.contains("amqp://guest:<password>@127.0.0.1:1 (from anywhere)"), "{text}");
+        assert!(
+            text.contains(
+                "amqp://guest:<password>@127.0.0.1:1 (from this machine; no other can reach these addresses)"
+            ),
+            "{text}"
+        );
         assert!(text.contains("no folder"), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 //! It changes nothing else about the process. `run.rs` calls it before the broker starts.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use warren::config::Limits;
 
 /// Files that are not client connections: standard streams, listeners, the runtime's own, the data folder's.
@@ -16,11 +16,13 @@ pub(super) fn raise_limit() -> Option<u64> {
     limit.current = limit.maximum;
     match setrlimit(Resource::Nofile, limit) {
         Ok(()) => {
-            debug!(?before, now = ?limit.current, "raised the limit on open files");
+            if limit.current != before {
+                debug!(before, now = limit.current, "raised the limit on open files");
+            }
             limit.current
         }
         Err(error) => {
-            info!(%error, limit = ?before, "could not raise the limit on open files");
+            info!(%error, limit = before, "could not raise the limit on open files");
             before
         }
     }
@@ -32,10 +34,16 @@ pub(super) fn fit_connections(limits: &mut Limits, files: Option<u64>) {
     if let Ok(allowed) = u32::try_from(allowed)
         && allowed < limits.connections_max
     {
-        info!(
-            wanted = limits.connections_max,
-            allowed, "fewer connections because of the limit on open files"
-        );
+        let wanted = limits.connections_max;
+        if wanted == Limits::default().connections_max {
+            debug!(allowed, "the limit on open files (ulimit -n) bounds the connections");
+        } else {
+            warn!(
+                wanted,
+                allowed,
+                "fewer connections than limits.connections_max: raise the limit on open files (ulimit -n)"
+            );
+        }
         limits.connections_max = allowed;
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use warren::Broker;
-use warren::config::{Auth, Config};
+use warren::config::{Auth, Config, LogFormat};
 
 use super::{banner, files};
 use crate::logging;
@@ -41,6 +41,12 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         .map_err(anyhow::Error::from)
         .map_err(|error| explain_start(error, port))?;
 
+    if config.log.format == LogFormat::Json {
+        // For whoever collects logs and does not see the banner.
+        for address in broker.local_addrs() {
+            info!(%address, "listening");
+        }
+    }
     // Whoever started the broker may have closed standard output; that is no reason to stop.
     let _ = io::stdout()
         .write_all(banner::banner(&config, broker.local_addrs()).as_bytes())
@@ -94,8 +100,9 @@ fn explain_start(error: anyhow::Error, port: u16) -> anyhow::Error {
     anyhow::anyhow!("cannot start: {error:#}\n{advice}")
 }
 
-/// The two signals that ask a program to stop.
+/// The signals that ask a program to stop. A terminal that closes sends SIGHUP.
 struct Signals {
+    hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -103,6 +110,7 @@ struct Signals {
 /// Which of them came.
 #[derive(Debug, Clone, Copy)]
 enum Stop {
+    Hangup,
     Interrupt,
     Terminate,
 }
@@ -110,6 +118,7 @@ enum Stop {
 impl Stop {
     fn name(self) -> &'static str {
         match self {
+            Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
         }
@@ -118,6 +127,7 @@ impl Stop {
     /// 128 and the signal's number, as shells report a program that died of it.
     fn exit_code(self) -> i32 {
         match self {
+            Self::Hangup => 129,
             Self::Interrupt => 130,
             Self::Terminate => 143,
         }
@@ -126,11 +136,16 @@ impl Stop {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> Stop {
         tokio::select! {
+            _ = self.hangup.recv() => Stop::Hangup,
             _ = self.interrupt.recv() => Stop::Interrupt,
             _ = self.terminate.recv() => Stop::Terminate,
         }

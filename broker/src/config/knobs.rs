@@ -87,7 +87,7 @@ pub(super) static KNOBS: &[Knob] = &[
         flag: Some("--log"),
         expects: "off, error, warn, info, debug or trace, and after commas module=level, such as info,warren::server=debug",
         about: &[
-            "What is logged to standard error. info shows starts, stops and peers that misbehave, not traffic.",
+            "What is logged to standard error. info shows starts, stops, and clients that come, go or misbehave.",
         ],
         set: |config, input| input.log_filter().map(|level| config.log.level = level),
         show: |config| show::text(&config.log.level),

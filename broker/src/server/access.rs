@@ -28,11 +28,18 @@ pub struct Users {
 }
 
 /// Why a login was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// For the log only. The peer is told the same in every case, as by RabbitMQ: it might be guessing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoginRefused {
-    /// Unknown user or wrong password; the peer is not told which.
+    /// Unknown user or wrong password.
+    #[error("wrong user name or password")]
     BadCredentials,
     /// The default user came from another machine.
+    #[error(
+        "user {user:?} can only connect via localhost; to let it in from elsewhere, give it a password of its own and set \
+         auth.loopback_only to false"
+    )]
     NotLoopback {
         /// Who.
         user: String,

@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 
 use crate::limits::READ_CHUNK_BYTES;
 use crate::server::driver::Driver;
-use crate::server::journal::{self, SocketEnd};
+use crate::server::journal::{self, LastSeen, SocketEnd};
 
 /// Rounds of reading and writing before other tasks get their turn. Few: a worker looks for sockets that have become
 /// ready only every so many turns, and a consumer's acknowledgements must not wait for ten publishers' megabytes.
@@ -144,8 +144,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn end(&mut self, end: SocketEnd<'_>) -> Progress {
         // Why the session finished by itself; disconnecting gives it a reason too.
         let reason = self.driver.session().finish_reason().cloned();
+        let last = match (self.opened, self.driver.session().is_open()) {
+            (false, _) => LastSeen::Handshake,
+            (true, true) => LastSeen::Running,
+            (true, false) => LastSeen::Closing,
+        };
         self.driver.disconnect();
-        journal::ended(self.peer, reason.as_ref(), self.opened, end);
+        journal::ended(self.peer, reason.as_ref(), last, end);
         Progress::Over
     }
 

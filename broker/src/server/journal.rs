@@ -17,6 +17,17 @@ pub(super) enum SocketEnd<'a> {
     Failed(&'a io::Error),
 }
 
+/// How far a connection had come when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastSeen {
+    /// It had not opened a vhost.
+    Handshake,
+    /// It was in use.
+    Running,
+    /// The broker had told it to close.
+    Closing,
+}
+
 /// A client has logged in and opened a vhost.
 pub(super) fn opened(peer: SocketAddr, details: &ConnectionDetails<'_>) {
     let client = &details.peer.client;
@@ -31,7 +42,7 @@ pub(super) fn opened(peer: SocketAddr, details: &ConnectionDetails<'_>) {
 }
 
 /// A connection is over; `reason` is the session's if it finished by itself before the socket ended.
-pub(super) fn ended(peer: SocketAddr, reason: Option<&FinishReason>, opened: bool, end: SocketEnd<'_>) {
+pub(super) fn ended(peer: SocketAddr, reason: Option<&FinishReason>, last: LastSeen, end: SocketEnd<'_>) {
     match (reason, end) {
         (Some(FinishReason::Greeting(greeting)), _) => refused_greeting(peer, *greeting),
         (Some(FinishReason::Handshake(error)), _) => {
@@ -50,15 +61,17 @@ pub(super) fn ended(peer: SocketAddr, reason: Option<&FinishReason>, opened: boo
         }
         (Some(FinishReason::Closed), _) => tracing::info!(%peer, "client disconnected"),
         // Load balancers and health checks look whether somebody answers, and leave.
-        (_, SocketEnd::Eof | SocketEnd::Finished) if !opened => {
+        (_, SocketEnd::Eof | SocketEnd::Finished) if last == LastSeen::Handshake => {
             tracing::debug!(%peer, "connection closed during the handshake");
         }
-        (_, SocketEnd::Failed(error)) if !opened => {
+        (_, SocketEnd::Failed(error)) if last == LastSeen::Handshake => {
             tracing::debug!(%peer, %error, "connection lost during the handshake");
         }
+        // Many clients just leave when they are told to; that is an answer, too.
+        (_, _) if last == LastSeen::Closing => tracing::info!(%peer, "client disconnected"),
         (_, SocketEnd::Failed(error)) => tracing::warn!(%peer, %error, "connection lost"),
         (_, SocketEnd::Eof | SocketEnd::Finished) => {
-            tracing::warn!(%peer, "client closed the socket without closing the connection");
+            tracing::info!(%peer, "client closed the socket without closing the connection");
         }
     }
 }

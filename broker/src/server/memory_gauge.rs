@@ -53,7 +53,7 @@ impl MemoryGauge {
 
     /// Compares the sum with the limit; says `Raised` or `Cleared` to exactly one caller per change.
     ///
-    /// Cleared at nine tenths of the limit, so that a broker at its limit does not flap between the two.
+    /// Cleared at three quarters of the limit, so that a broker at its limit does not flap between the two.
     pub fn check(&self) -> AlarmChange {
         let alarmed = self.is_alarmed();
         if !self.is_due()
@@ -67,7 +67,7 @@ impl MemoryGauge {
     /// Whether [`MemoryGauge::check`] would change the alarm.
     pub fn is_due(&self) -> bool {
         let held = self.held_bytes();
-        if self.is_alarmed() { held <= self.limit_bytes / 10 * 9 } else { held > self.limit_bytes }
+        if self.is_alarmed() { held <= self.limit_bytes / 4 * 3 } else { held > self.limit_bytes }
     }
 }
 
@@ -76,17 +76,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alarm_rises_above_the_limit_and_clears_at_nine_tenths_of_it() {
+    fn alarm_rises_above_the_limit_and_clears_at_three_quarters_of_it() {
         let gauge = MemoryGauge::new(1000);
         gauge.change(0, 1000);
         assert_eq!(gauge.check(), AlarmChange::None);
         gauge.change(1000, 1001);
         assert_eq!(gauge.check(), AlarmChange::Raised);
         assert_eq!(gauge.check(), AlarmChange::None);
-        gauge.change(1001, 901);
+        gauge.change(1001, 751);
         assert_eq!(gauge.check(), AlarmChange::None);
-        gauge.change(901, 900);
+        gauge.change(751, 750);
         assert_eq!(gauge.check(), AlarmChange::Cleared);
-        assert_eq!(gauge.held_bytes(), 900);
+        assert_eq!(gauge.held_bytes(), 750);
     }
 }
