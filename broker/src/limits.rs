@@ -47,8 +47,13 @@ pub const ROUTE_CACHE_ENTRIES_MAX: usize = 1024;
 /// Bytes read from one socket before other work of the same connection gets its turn.
 pub const READ_CHUNK_BYTES: usize = 64 * 1024;
 
-/// Unfinished contents, transactions and unconfirmed publishes are bounded per channel by messages.
+/// Publishes and settled deliveries in the transaction of one channel. Each takes some dozens of bytes besides its message,
+/// and a commit carries them all out in one go; programs commit after some thousands.
 pub const TX_ITEMS_MAX: usize = 1_000_000;
+
+/// Memory of the messages in the transaction of one channel, in bytes. They are in no queue yet, so that nobody can consume
+/// them to make room. Twice the largest body that can be configured: no single message is stopped by it.
+pub const TX_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Publishes of one connection that may wait for their confirm before its socket is not read any further. More than any
 /// client's window, and a byte or two of memory each.

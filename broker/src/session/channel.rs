@@ -301,6 +301,15 @@ impl Channel {
         }
     }
 
+    /// Bytes of messages that have not left for the server: those of an unfinished content and of the transaction.
+    #[inline]
+    pub(super) fn held_bytes(&self) -> usize {
+        let content = if let State::Content(content) = &self.state { content.held_bytes() } else { 0 };
+        let transaction =
+            if let Mode::Transaction(transaction) = &self.mode { transaction.bytes() } else { 0 };
+        content + transaction
+    }
+
     /// The end of the channel: all that the server has to clean up.
     pub(super) fn close(&mut self, sources: &mut Sources) -> Action {
         if let Mode::Transaction(transaction) = &mut self.mode {

@@ -87,6 +87,8 @@ pub struct Connection {
     awaiting_store: Vec<u16>,
     durable: u64,
     unconfirmed: usize,
+    /// The sum of the open channels' [`Channel::held_bytes`].
+    held_bytes: usize,
     spare: Vec<u8>,
     /// Bytes of a malformed frame still to come; they are passed over.
     skip_bytes: u64,
@@ -114,6 +116,7 @@ impl Connection {
             awaiting_store: Vec::new(),
             durable: 0,
             unconfirmed: 0,
+            held_bytes: 0,
             spare: Vec::new(),
             skip_bytes: 0,
             now,
@@ -196,11 +199,15 @@ impl Connection {
 
     #[inline]
     fn handle_channel_frame(&mut self, id: u16, frame: Frame<'_>) -> Option<Action> {
-        let Self { channels, out, config, sources, spare, peer, .. } = self;
+        let Self { channels, out, config, sources, spare, peer, held_bytes, .. } = self;
         let step = match channels.get_mut(&id) {
             Some(Slot::Open(channel)) => {
                 let frame_max = peer.frame_max;
-                channel.handle_frame(frame, &mut Context { out, config, sources, spare, frame_max })
+                let held_before = channel.held_bytes();
+                let cx = &mut Context { out, config, sources, spare, frame_max };
+                let step = channel.handle_frame(frame, cx);
+                *held_bytes = *held_bytes - held_before + channel.held_bytes();
+                step
             }
             Some(Slot::Closing) => return self.handle_closing_channel(id, frame),
             None => return self.handle_unopened_channel(id, frame),
@@ -396,6 +403,13 @@ impl Connection {
     pub fn wants_input(&self) -> bool {
         let is_held = self.alarm.is_blocked() || self.unconfirmed >= UNCONFIRMED_MAX;
         !is_held || !matches!(self.state, State::Running)
+    }
+
+    /// Bytes of messages that are not with the server yet: what has arrived of unfinished contents, and the memory of the
+    /// publishes that wait in transactions.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Whether the socket is to be closed once everything is written.

@@ -85,6 +85,12 @@ impl ContentAssembler {
         }
     }
 
+    /// How many bytes have been gathered: names, properties and what has arrived of the body.
+    #[inline]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.large_body.len()
+    }
+
     /// The error for a frame that is not the one awaited.
     pub(super) fn unexpected_frame(&self) -> AmqpError {
         match self.stage {

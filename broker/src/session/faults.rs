@@ -96,8 +96,8 @@ pub(super) fn method_during_commit() -> AmqpError {
     AmqpError::channel_error("unexpected command while processing 'tx.commit'")
 }
 
-pub(super) fn transaction_too_large(items_max: usize) -> AmqpError {
-    AmqpError::resource_error(format!("transaction exceeds {items_max} operations"))
+pub(super) fn transaction_too_large(max: usize, unit: &str) -> AmqpError {
+    AmqpError::resource_error(format!("transaction exceeds {max} {unit}"))
 }
 
 pub(super) fn consumer_tag_in_use(tag: &str) -> AmqpError {

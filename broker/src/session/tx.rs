@@ -1,6 +1,6 @@
 //! [`Transaction`]: what one channel has published and settled since `tx.select` or the last commit.
 //!
-//! Bounded by [`TX_ITEMS_MAX`]; it routes nothing and settles nothing. Called by the channel, which sends the contents
+//! Bounded by [`TX_ITEMS_MAX`] and [`TX_BYTES_MAX`]; it routes nothing and settles nothing. Called by the channel, which sends the contents
 //! out as one commit or gives the deliveries back on rollback.
 
 use smallvec::SmallVec;
@@ -9,7 +9,7 @@ use super::action::{Action, ChannelId, Publish, Settle, Settlement};
 use super::faults;
 use super::unacked::Unacked;
 use crate::error::AmqpError;
-use crate::limits::TX_ITEMS_MAX;
+use crate::limits::{TX_BYTES_MAX, TX_ITEMS_MAX};
 
 /// Deliveries that one method settles.
 pub(super) type Settled = SmallVec<[Unacked; 2]>;
@@ -20,14 +20,26 @@ pub(super) struct Transaction {
     publishes: Vec<Publish>,
     settles: Vec<(Settlement, Settled)>,
     items: usize,
+    /// Memory of the messages in `publishes`.
+    bytes: usize,
 }
 
 impl Transaction {
     /// Keeps a publish for the commit.
     pub(super) fn publish(&mut self, publish: Publish) -> Result<(), AmqpError> {
         self.count(1)?;
+        let bytes = self.bytes.saturating_add(publish.message.memory_bytes());
+        if bytes > TX_BYTES_MAX {
+            return Err(faults::transaction_too_large(TX_BYTES_MAX, "bytes"));
+        }
+        self.bytes = bytes;
         self.publishes.push(publish);
         Ok(())
+    }
+
+    /// What the messages of its publishes occupy in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Keeps deliveries to settle at the commit. They stay in the transaction even if the bound is reached: the error
@@ -59,7 +71,11 @@ impl Transaction {
 
     fn count(&mut self, items: usize) -> Result<(), AmqpError> {
         self.items += items;
-        if self.items > TX_ITEMS_MAX { Err(faults::transaction_too_large(TX_ITEMS_MAX)) } else { Ok(()) }
+        if self.items > TX_ITEMS_MAX {
+            Err(faults::transaction_too_large(TX_ITEMS_MAX, "operations"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -71,6 +87,7 @@ mod tests {
     use super::super::action::{DeliveryRef, SourceId};
     use super::super::unacked::DeliveryTag;
     use super::*;
+    use crate::wire::message::Message;
 
     fn unacked(tag: u64) -> Unacked {
         Unacked { tag: DeliveryTag(tag), reference: DeliveryRef { source: SourceId(1), slot: 1 } }
@@ -81,8 +98,32 @@ mod tests {
         let mut transaction = Transaction { items: TX_ITEMS_MAX - 2, ..Transaction::default() };
         transaction.settle(Settlement::Ack, smallvec![unacked(1), unacked(2)]).unwrap();
         let error = transaction.settle(Settlement::Ack, smallvec![unacked(3)]).unwrap_err();
-        assert_eq!(error, faults::transaction_too_large(TX_ITEMS_MAX));
+        assert_eq!(error, faults::transaction_too_large(TX_ITEMS_MAX, "operations"));
         assert_eq!(transaction.rollback().count(), 3);
         transaction.settle(Settlement::Ack, smallvec![unacked(1)]).unwrap();
+    }
+
+    #[test]
+    fn the_bound_in_bytes_is_that_of_the_messages_memory() {
+        let message = Message::new("", "q", &[0, 0], false, &[1; 1000]);
+        let publish = Publish {
+            channel: ChannelId(1),
+            message: message.clone(),
+            mandatory: false,
+            confirm: None,
+            direct_reply_to: None,
+            fault: None,
+        };
+        let bytes = TX_BYTES_MAX - message.memory_bytes();
+        let mut transaction = Transaction { bytes, ..Transaction::default() };
+        transaction.publish(publish.clone()).unwrap();
+        assert_eq!(transaction.bytes(), TX_BYTES_MAX);
+        let error = transaction.publish(publish).unwrap_err();
+        assert_eq!(error, faults::transaction_too_large(TX_BYTES_MAX, "bytes"));
+        assert_eq!(error.reply_text(), "RESOURCE_ERROR - transaction exceeds 1073741824 bytes");
+        // What was refused is not held.
+        assert_eq!(transaction.bytes(), TX_BYTES_MAX);
+        assert_eq!(transaction.rollback().count(), 0);
+        assert_eq!(transaction.bytes(), 0);
     }
 }

@@ -131,6 +131,7 @@ impl Connection {
         let Some(Slot::Open(mut channel)) = self.channels.remove(&id) else { return None };
         self.open_channels -= 1;
         self.unconfirmed -= channel.unconfirmed();
+        self.held_bytes -= channel.held_bytes();
         self.with_confirms.retain(|other| *other != id);
         self.awaiting_store.retain(|other| *other != id);
         Some(channel.close(&mut self.sources))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection};
 use amq_protocol::types::FieldTable;
 
-use super::{Connection, FinishReason};
+use super::{Connection, FinishReason, Slot};
 use crate::error::AmqpError;
 use crate::limits::CLOSE_OK_TIMEOUT;
 use crate::session::action::{
@@ -367,6 +367,12 @@ fn a_connection_can_hold_2047_channels() {
     assert_eq!(peer.send(0, &close()).len(), 2047);
 }
 
+impl Slot {
+    fn held_bytes(&self) -> usize {
+        if let Self::Open(channel) = self { channel.held_bytes() } else { 0 }
+    }
+}
+
 /// Any bytes at all, and frames of any content in any order, are taken without a panic, and what the session says stays
 /// well-formed.
 #[test]
@@ -401,6 +407,8 @@ fn random_frames_never_break_the_session() {
                 }
                 _ => crate::session::testing::header(random.below(4) as u64, &NO_PROPERTIES),
             };
+            let held: usize = peer.connection.channels.values().map(Slot::held_bytes).sum();
+            assert_eq!(peer.connection.held_bytes(), held, "seed {seed}");
             let kind = [1, 1, 1, 2, 3, 8][random.below(6)];
             for action in peer.send_bytes(&frame(kind, channel, &payload)) {
                 let channel = action.channel();
@@ -416,5 +424,6 @@ fn random_frames_never_break_the_session() {
         peer.connection.handle_disconnect();
         assert_eq!(peer.connection.unconfirmed, 0, "seed {seed}");
         assert_eq!(peer.connection.open_channels, 0, "seed {seed}");
+        assert_eq!(peer.connection.held_bytes(), 0, "seed {seed}");
     }
 }

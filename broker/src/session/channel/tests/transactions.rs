@@ -80,3 +80,70 @@ fn a_tag_cannot_be_acked_twice_in_a_transaction_and_its_messages_return_with_the
     assert_eq!(unacked.iter().map(|delivery| delivery.slot).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(peer.close().2, "PRECONDITION_FAILED - unknown delivery tag 1");
 }
+
+#[test]
+fn held_bytes_are_those_of_unfinished_contents_and_of_open_transactions() {
+    let mut peer = TestPeer::with_channel();
+    peer.send(2, &open_channel());
+    let held_bytes = |peer: &TestPeer| peer.connection.held_bytes();
+    let names = "logskey".len() + NO_PROPERTIES.len();
+    for (size, last_bytes) in [(12_000, 2_000), (50_000, 10_000)] {
+        let bytes = publish_frames(2, ("logs", "key"), &NO_PROPERTIES, &vec![7; size]);
+        let (head, tail) = bytes.split_at(bytes.len() - last_bytes - 8);
+        peer.send_bytes(head);
+        assert_eq!(held_bytes(&peer), names + size - last_bytes);
+        assert_eq!(peer.send_bytes(tail).len(), 1);
+        assert_eq!(held_bytes(&peer), 0);
+    }
+
+    peer.send(1, &tx_select());
+    let small = publish_in(&mut peer, b"1");
+    assert_eq!(held_bytes(&peer), small);
+    let large = publish_in(&mut peer, &vec![1; 100_000]);
+    assert!(large > 100_000);
+    assert_eq!(held_bytes(&peer), small + large);
+    peer.send(1, &tx_rollback());
+    assert_eq!(held_bytes(&peer), 0);
+    publish_in(&mut peer, b"1");
+    peer.send(1, &tx_commit());
+    assert_eq!(held_bytes(&peer), 0);
+    peer.connection.handle_reply(Some(C1), Ok(Reply::Committed(Durability::Immediate)));
+    assert_eq!(held_bytes(&peer), 0);
+}
+
+#[test]
+fn nothing_is_held_for_a_channel_or_connection_that_is_gone() {
+    let busy = || {
+        let mut peer = TestPeer::with_channel();
+        peer.send(1, &tx_select());
+        let held = publish_in(&mut peer, b"1");
+        peer.send(2, &open_channel());
+        let bytes = publish_frames(2, ("", "q"), &NO_PROPERTIES, b"body");
+        peer.send_bytes(&bytes[..bytes.len() - 12]);
+        assert_eq!(peer.connection.held_bytes(), held + 3);
+        peer
+    };
+    let mut peer = busy();
+    peer.send(1, &channel_close());
+    assert_eq!(peer.connection.held_bytes(), 3);
+    // A channel in the middle of a content takes no method: that ends the connection.
+    peer.send(2, &channel_close());
+    assert_eq!(peer.connection.held_bytes(), 0);
+
+    let mut peer = busy();
+    peer.connection.handle_reply(Some(C1), Err(AmqpError::not_found("no exchange")));
+    assert_eq!(peer.connection.held_bytes(), 3);
+    peer.connection.handle_event(Event::Close(AmqpError::connection_forced("bye")));
+    assert_eq!(peer.connection.held_bytes(), 0);
+
+    let mut peer = busy();
+    peer.connection.handle_disconnect();
+    assert_eq!(peer.connection.held_bytes(), 0);
+}
+
+/// Publishes in the transaction of channel 1 and returns what the message occupies.
+fn publish_in(peer: &mut TestPeer, body: &[u8]) -> usize {
+    let mut actions = peer.publish(1, ("logs", "key"), &NO_PROPERTIES, body);
+    let Some(Action::CheckPublish(publish)) = actions.pop() else { panic!("{actions:?}") };
+    publish.message.memory_bytes()
+}
