@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::engine::ConnectionId;
 use crate::error::AmqpError;
-use crate::server::access::{self, LoginRefused, Permission, Resource, User};
+use crate::server::access::{self, Permission, Resource, User};
 use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
 use crate::server::shared::Shared;
@@ -52,7 +52,7 @@ pub(super) struct Executor {
     batch: Batch,
     /// The epoch of what was stored in this round so far.
     epoch: Epoch,
-    /// Channels whose limit got credit back in this round.
+    /// Channels whose limit has room again for consumers that wait for it.
     freed: Vec<ChannelId>,
     /// Mandatory messages of a transaction that no queue took.
     returned: Vec<Message>,
@@ -127,7 +127,6 @@ impl Executor {
 
     /// Brings everything gathered to the queues and tells `confirmed` what became of each publish that awaits a confirm.
     pub(super) fn end_round(&mut self, mut confirmed: impl FnMut(ChannelId, u64, PublishOutcome)) {
-        self.nudge_freed_channels();
         self.apply_batch();
         if self.batch.confirms.iter().any(|pending| pending.stored) {
             let stored = self.durability();
@@ -202,15 +201,10 @@ impl Executor {
                 self.user = Some(user);
                 Ok(Reply::Authenticated)
             }
-            Err(refused) => {
+            Err(reason) => {
                 let mechanism = credentials.mechanism.name();
-                tracing::warn!(user = credentials.username, peer = %self.peer, mechanism, ?refused, "login refused");
-                Err(match refused {
-                    LoginRefused::BadCredentials => login_refused(mechanism),
-                    LoginRefused::NotLoopback { user } => {
-                        AmqpError::not_allowed(format!("user '{user}' can only connect via localhost"))
-                    }
-                })
+                tracing::warn!(peer = %self.peer, user = ?credentials.username, mechanism, %reason, "login refused");
+                Err(login_refused(mechanism))
             }
         }
     }
@@ -247,6 +241,7 @@ impl Executor {
     fn apply_batch(&mut self) {
         if !self.batch.is_empty() {
             self.epoch = self.epoch.max(self.batch.apply());
+            self.serve_freed_channels();
             self.shared.check_memory();
         }
     }
@@ -269,11 +264,10 @@ impl Executor {
             debug_assert!(source.outstanding > 0, "a delivery was settled that is not outstanding");
             source.outstanding = source.outstanding.saturating_sub(1);
             let done = source.outstanding == 0;
-            if let Some(limit) = &source.limit {
-                limit.release(1);
-                if !self.freed.contains(&source.channel) {
-                    self.freed.push(source.channel);
-                }
+            if let Some(limit) = &source.limit
+                && limit.release()
+            {
+                self.freed.push(source.channel);
             }
             self.batch.queue(&source.queue).settle(settle.settlement, reference.slot);
             if done {
@@ -282,11 +276,17 @@ impl Executor {
         }
     }
 
-    /// Offers the queues of all consumers on channels whose limit has room again another look.
-    fn nudge_freed_channels(&mut self) {
-        for channel in self.freed.drain(..) {
-            for (consumer, source) in self.sources.consumers_of(channel) {
-                self.batch.queue(&source.queue).opened.push(consumer);
+    /// Lets the consumers that wait for room under their channel's limit have what was given back, in the order in which they
+    /// came. After the batch: what it returns to its queue comes before what is behind it.
+    fn serve_freed_channels(&mut self) {
+        while let Some(channel) = self.freed.pop() {
+            let Some(limit) = self.limits.get(&channel) else { continue };
+            while let Some(source) = limit.next_in_line() {
+                if let Some(source) = self.sources.get_mut(source)
+                    && let Some(consumer) = source.consumer()
+                {
+                    source.queue.serve(consumer);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 //! else that follows from a batch is returned. No `.await`, no IO and no second queue's lock happens here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -19,54 +19,14 @@ use crate::session::action::{Delivery, DeliveryRef, Event, Settlement, SourceId}
 use crate::store::{Epoch, Store};
 use crate::wire::message::Message;
 
+mod limit;
 mod targets;
 
+pub(super) use limit::ChannelLimit;
 use targets::Targets;
 
 /// A queue shared by the connections that use it.
 pub(super) type QueueHandle = Arc<SharedQueue>;
-
-/// A channel's limit on unacknowledged deliveries over all its consumers (`basic.qos` with global set).
-///
-/// Queues take credit from it while they deliver, each under its own lock; hence the atomics.
-#[derive(Debug, Default)]
-pub struct ChannelLimit {
-    limit: AtomicU32,
-    used: AtomicU32,
-}
-
-impl ChannelLimit {
-    /// Changes the limit, in messages; 0 lifts it.
-    pub fn set(&self, limit: u16) {
-        self.limit.store(u32::from(limit), Ordering::Release);
-    }
-
-    /// Whether there is a limit now.
-    pub fn is_set(&self) -> bool {
-        self.limit.load(Ordering::Acquire) > 0
-    }
-
-    /// Takes credit for one delivery if there is some.
-    fn try_acquire(&self) -> bool {
-        let limit = self.limit.load(Ordering::Acquire);
-        self.used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-                (limit == 0 || used < limit).then(|| used + 1)
-            })
-            .is_ok()
-    }
-
-    /// Counts deliveries that were outstanding when their consumer came under the limit.
-    fn adopt(&self, deliveries: u32) {
-        self.used.fetch_add(deliveries, Ordering::AcqRel);
-    }
-
-    /// Gives back the credit of settled deliveries.
-    pub fn release(&self, deliveries: u32) {
-        let before = self.used.fetch_sub(deliveries, Ordering::AcqRel);
-        debug_assert!(before >= deliveries, "a channel limit was released more often than taken");
-    }
-}
 
 #[derive(Debug)]
 struct State {
@@ -102,21 +62,16 @@ impl std::fmt::Debug for SharedQueue {
 pub struct QueueBatch {
     /// Messages to enqueue, in order.
     pub publishes: Vec<Message>,
-    /// Slots to settle, grouped by consecutive settlement.
-    pub settles: Vec<(Settlement, Vec<u32>)>,
+    /// Slots to settle, by settlement. No slot is named twice, so the order among them means nothing.
+    settles: [Vec<u32>; SETTLEMENTS.len()],
     /// Deliveries that have left the outbox: consumer, messages, body bytes.
     pub written: Vec<(ConsumerId, u32, usize)>,
-    /// Consumers whose channel-wide limit has room again.
-    pub opened: Vec<ConsumerId>,
 }
 
 impl QueueBatch {
     /// Adds a slot to settle.
     pub fn settle(&mut self, settlement: Settlement, slot: u32) {
-        match self.settles.last_mut() {
-            Some((last, slots)) if *last == settlement => slots.push(slot),
-            _ => self.settles.push((settlement, vec![slot])),
-        }
+        self.settles[place_of(settlement)].push(slot);
     }
 
     /// Forgets everything, and keeps the memory for the next round if it is little.
@@ -124,9 +79,12 @@ impl QueueBatch {
         const KEPT_ENTRIES_MAX: usize = 1024;
         self.publishes.clear();
         self.publishes.shrink_to(KEPT_ENTRIES_MAX);
-        self.settles.clear();
+        for slots in &mut self.settles {
+            slots.clear();
+            slots.shrink_to(KEPT_ENTRIES_MAX);
+        }
         self.written.clear();
-        self.opened.clear();
+        self.written.shrink_to(KEPT_ENTRIES_MAX);
     }
 }
 
@@ -209,14 +167,14 @@ impl SharedQueue {
                     state.queue.enqueue(message);
                 }
             }
-            for (settlement, slots) in &batch.settles {
-                state.queue.settle(in_the_engine(*settlement), slots, &mut state.effects);
+            // One call for each kind: to return messages costs as much for one as for all.
+            for (settlement, slots) in SETTLEMENTS.into_iter().zip(&batch.settles) {
+                if !slots.is_empty() {
+                    state.queue.settle(settlement, slots, &mut state.effects);
+                }
             }
             for &(consumer, messages, body_bytes) in &batch.written {
                 state.queue.written(consumer, messages, body_bytes);
-            }
-            for &consumer in &batch.opened {
-                state.queue.gate_opened(consumer);
             }
             state.queue.dispatch(&mut state.targets, &mut state.effects);
             epoch
@@ -272,6 +230,14 @@ impl SharedQueue {
             target.limit = Some(limit.clone());
             true
         })
+    }
+
+    /// Offers ready messages to a consumer whose turn it is to use its channel's credit, and to others that can take some.
+    pub fn serve(&self, consumer: ConsumerId) {
+        self.with_state(|state| {
+            state.queue.gate_opened(consumer);
+            state.queue.dispatch(&mut state.targets, &mut state.effects);
+        });
     }
 
     /// Takes the message at the head, for `basic.get`.
@@ -358,11 +324,15 @@ impl SharedQueue {
 /// Entries that the scratch lists of an idle queue may keep: a queue is to cost little.
 const STAGED_KEPT_MAX: usize = 256;
 
+/// What the slot lists of a batch are for. Returned messages come last, just before the deliveries.
+const SETTLEMENTS: [queue::Settlement; 3] =
+    [queue::Settlement::Ack, queue::Settlement::Discard, queue::Settlement::Requeue];
+
 /// The session and the engine do not know each other, hence a word of each for the same thing.
-fn in_the_engine(settlement: Settlement) -> queue::Settlement {
+fn place_of(settlement: Settlement) -> usize {
     match settlement {
-        Settlement::Ack => queue::Settlement::Ack,
-        Settlement::Requeue => queue::Settlement::Requeue,
-        Settlement::Discard => queue::Settlement::Discard,
+        Settlement::Ack => 0,
+        Settlement::Discard => 1,
+        Settlement::Requeue => 2,
     }
 }

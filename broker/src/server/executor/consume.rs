@@ -131,17 +131,16 @@ impl Executor {
 
     /// Changes the limit that all consumers of a channel share, at once.
     pub(super) fn set_channel_prefetch(&mut self, channel: ChannelId, limit: u16) {
-        if limit == 0 && !self.limits.contains_key(&channel) {
-            return;
+        if let Some(known) = self.limits.get(&channel) {
+            known.set(limit);
+        } else if limit > 0 {
+            let shared = Arc::new(ChannelLimit::default());
+            shared.set(limit);
+            self.sources.put_under_limit(channel, &shared);
+            self.limits.insert(channel, shared);
         }
-        let shared: &Arc<ChannelLimit> = self.limits.entry(channel).or_default();
-        shared.set(limit);
-        for (consumer, source) in self.sources.consumers_of(channel) {
-            if source.limit.is_none() && source.queue.limit_consumer(consumer, shared) {
-                source.limit = Some(shared.clone());
-            }
-            self.batch.queue(&source.queue).opened.push(consumer);
-        }
+        self.freed.push(channel);
+        self.serve_freed_channels();
     }
 
     /// Ends a channel: its consumers first, so that what it returns does not come back to it.
@@ -159,7 +158,6 @@ impl Executor {
         let deliveries = Deliveries::from_vec(unacked);
         self.settle(&Settle { channel, settlement: Settlement::Requeue, deliveries });
         self.limits.remove(&channel);
-        self.freed.retain(|&freed| freed != channel);
         self.apply_batch();
     }
 }

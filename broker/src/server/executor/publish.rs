@@ -55,7 +55,6 @@ impl Executor {
             }
             self.settle(&settle);
         }
-        self.nudge_freed_channels();
         self.apply_batch();
         published?;
         Ok(Reply::Committed(self.durability()))

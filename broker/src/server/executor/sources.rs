@@ -1,6 +1,6 @@
 //! [`Sources`]: what the deliveries of one connection came from, so that they can be settled there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -58,6 +58,8 @@ impl Source {
 pub(super) struct Sources {
     slots: Slab<Source>,
     gets: HashMap<QueueId, SourceId, FixedState>,
+    /// All but those for `basic.get`, which channels share.
+    by_channel: BTreeSet<(ChannelId, SourceId)>,
 }
 
 impl Sources {
@@ -67,7 +69,12 @@ impl Sources {
     }
 
     pub(super) fn add(&mut self, source: Source) -> SourceId {
-        source_id(self.slots.insert(source))
+        let (channel, is_get) = (source.channel, source.kind == Kind::Get);
+        let id = source_id(self.slots.insert(source));
+        if !is_get {
+            self.by_channel.insert((channel, id));
+        }
+        id
     }
 
     /// The source for `basic.get` on this queue, made if need be.
@@ -84,15 +91,25 @@ impl Sources {
         self.slots.get_mut(id.0 as usize)
     }
 
-    /// The sources of one channel that are running consumers.
-    pub(super) fn consumers_of(
-        &mut self,
-        channel: ChannelId,
-    ) -> impl Iterator<Item = (ConsumerId, &mut Source)> {
-        self.slots
-            .iter_mut()
-            .filter(move |(_, source)| source.channel == channel)
-            .filter_map(|(_, source)| Some((source.consumer()?, source)))
+    /// Puts the consumers of a channel under its first limit, with what they have outstanding: also that of consumers which
+    /// have ended. Those added later come with the limit.
+    pub(super) fn put_under_limit(&mut self, channel: ChannelId, limit: &Arc<ChannelLimit>) {
+        let of_channel = (channel, SourceId(0))..=(channel, SourceId(u32::MAX));
+        for (_, id) in self.by_channel.range(of_channel) {
+            let Some(source) = self.slots.get_mut(id.0 as usize) else { continue };
+            let counts = match source.kind {
+                Kind::Consumer(consumer) => source.queue.limit_consumer(consumer, limit),
+                Kind::Ended => {
+                    limit.adopt(source.outstanding);
+                    true
+                }
+                // Deliveries in the outbox are not counted yet, so that they could not be given back one by one.
+                Kind::Ending | Kind::Get => false,
+            };
+            if counts {
+                source.limit = Some(limit.clone());
+            }
+        }
     }
 
     /// Takes a consumer out of service and returns it as it was. Its id stays taken until [`Sources::forget`]: deliveries in
@@ -122,6 +139,8 @@ impl Sources {
         }
         if source.kind == Kind::Get {
             self.gets.remove(&source.queue.id());
+        } else {
+            self.by_channel.remove(&(source.channel, id));
         }
         self.slots.remove(id.0 as usize);
     }

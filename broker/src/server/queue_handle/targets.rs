@@ -9,7 +9,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use slab::Slab;
 
-use super::{ChannelLimit, STAGED_KEPT_MAX};
+use super::STAGED_KEPT_MAX;
+use super::limit::{ChannelLimit, Ticket};
 use crate::engine::queue::{ChannelGate, ConsumerId};
 use crate::server::outbox::Outbox;
 use crate::session::action::{Event, SourceId};
@@ -20,6 +21,8 @@ pub(super) struct Target {
     consumer: ConsumerId,
     pub(super) source: SourceId,
     pub(super) limit: Option<Arc<ChannelLimit>>,
+    /// Its last place in the limit's line.
+    ticket: Ticket,
     /// Its connection's place in [`Targets::connections`].
     connection: usize,
 }
@@ -62,7 +65,7 @@ impl Targets {
         if at >= self.targets.len() {
             self.targets.resize_with(at + 1, || None);
         }
-        self.targets[at] = Some(Target { consumer, source, limit, connection });
+        self.targets[at] = Some(Target { consumer, source, limit, ticket: Ticket::default(), connection });
     }
 
     pub(super) fn get_mut(&mut self, consumer: ConsumerId) -> Option<&mut Target> {
@@ -75,7 +78,10 @@ impl Targets {
             .targets
             .get_mut(consumer.index())
             .and_then(|slot| slot.take_if(|it| it.consumer == consumer));
-        let Some(Target { connection: at, .. }) = target else { return };
+        let Some(Target { limit, ticket, connection: at, .. }) = target else { return };
+        if let Some(limit) = limit {
+            limit.leave_line(ticket);
+        }
         let connection = &mut self.connections[at];
         connection.consumers -= 1;
         if connection.consumers == 0 {
@@ -116,7 +122,7 @@ impl Targets {
 impl ChannelGate for Targets {
     fn try_acquire(&mut self, consumer: ConsumerId) -> bool {
         match self.get_mut(consumer) {
-            Some(Target { limit: Some(limit), .. }) => limit.try_acquire(),
+            Some(Target { source, limit: Some(limit), ticket, .. }) => limit.try_acquire(*source, ticket),
             _ => true,
         }
     }
