@@ -3,6 +3,7 @@
 //! Knows no channels, sockets, clocks, locks or disks. The server owns the locks, calls in, and carries the effects
 //! out after it has let them go.
 
+mod arena;
 pub mod exchange;
 pub mod queue;
 pub mod topology;

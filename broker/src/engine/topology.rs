@@ -11,12 +11,12 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::{
     ConnectionId,
+    arena::Arena,
     exchange::{Entry, ExchangeKind, ExchangeOptions, HeadersRule, RouteTable, Target},
     queue::QueueOptions,
 };
 use crate::error::AmqpError;
 
-mod arena;
 mod bindings;
 mod listing;
 mod names;
@@ -24,7 +24,6 @@ mod route;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use self::arena::Arena;
 pub use self::listing::{BindingView, ExchangeView, QueueView};
 use self::{
     bindings::{BindingSpec, BindingTable},
@@ -91,6 +90,8 @@ struct QueueEntry<Q> {
     options: Arc<QueueOptions>,
     owner: Option<ConnectionId>,
     queue: Q,
+    /// Its place among its owner's queues.
+    slot_in_exclusive: u32,
     incoming: Vec<u32>,
 }
 
@@ -271,12 +272,17 @@ impl<Q: Clone> Topology<Q> {
         }
         let options = Arc::new(options);
         let queue = make(options.clone());
-        let entry =
-            QueueEntry { options: options.clone(), owner, queue: queue.clone(), incoming: Vec::new() };
-        let number = self.queues.insert(entry);
+        let number = self.queues.insert(QueueEntry {
+            options: options.clone(),
+            owner,
+            queue: queue.clone(),
+            slot_in_exclusive: 0,
+            incoming: Vec::new(),
+        });
         self.queue_names.insert(ByName(options), number);
         if let Some(owner) = owner {
-            self.exclusive.entry(owner).or_default().push(number);
+            let owned = self.exclusive.entry(owner).or_default();
+            self.queues[number].slot_in_exclusive = append(owned, number);
         }
         self.generation += 1;
         Ok(Declared { queue, created: true })
@@ -307,8 +313,8 @@ impl<Q: Clone> Topology<Q> {
         if let Some(owner) = entry.owner
             && let Some(owned) = self.exclusive.get_mut(&owner)
         {
-            if let Some(at) = owned.iter().position(|&queue| queue == number) {
-                owned.swap_remove(at);
+            if let Some(moved) = take(owned, entry.slot_in_exclusive) {
+                self.queues[moved].slot_in_exclusive = entry.slot_in_exclusive;
             }
             if owned.is_empty() {
                 self.exclusive.remove(&owner);
@@ -446,12 +452,12 @@ fn incoming_mut<'a, Q>(
     }
 }
 
-fn append(list: &mut Vec<u32>, binding: u32) -> u32 {
-    list.push(binding);
-    u32::try_from(list.len() - 1).expect("fewer than 2^32 bindings fit in memory")
+fn append(list: &mut Vec<u32>, number: u32) -> u32 {
+    list.push(number);
+    u32::try_from(list.len() - 1).expect("fewer than 2^32 bindings or queues fit in memory")
 }
 
-/// Removes by place; the binding returned, if any, has moved there.
+/// Removes by place; what is returned, if anything, has moved there.
 fn take(list: &mut Vec<u32>, at: u32) -> Option<u32> {
     list.swap_remove(at as usize);
     if list.is_empty() {

@@ -14,7 +14,7 @@ use foldhash::{HashMap, HashMapExt};
 use smallvec::SmallVec;
 
 use super::{Bucket, Entry, Matched};
-use crate::engine::topology::Arena;
+use crate::engine::arena::Arena;
 
 /// No node; also the parent of the root.
 const NONE: u32 = u32::MAX;

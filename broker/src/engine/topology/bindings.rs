@@ -9,7 +9,7 @@ use std::sync::Arc;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use foldhash::{HashMap, HashMapExt};
 
-use super::Arena;
+use crate::engine::arena::Arena;
 use crate::engine::exchange::Target;
 
 /// What makes a binding that binding.

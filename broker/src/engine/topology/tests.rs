@@ -309,6 +309,21 @@ fn an_exclusive_queue_is_its_owners_alone() {
 }
 
 #[test]
+fn exclusive_queues_leave_their_owners_list_in_any_order() {
+    let mut topology = Names::new("/");
+    for name in ["a", "b", "c", "d"] {
+        declare(&mut topology, name, Some(ME), ME).unwrap();
+    }
+    for (gone, left) in [("a", &["b", "c", "d"][..]), ("d", &["b", "c"]), ("b", &["c"]), ("c", &[])] {
+        topology.remove_queue(gone).unwrap();
+        let mut owned: Vec<&String> = topology.queues_of(ME).collect();
+        owned.sort_unstable();
+        assert_eq!(owned, left);
+    }
+    assert!(topology.exclusive.is_empty());
+}
+
+#[test]
 fn a_shared_queue_cannot_be_declared_exclusive() {
     let mut topology = Names::new("/");
     queue(&mut topology, "mine");
