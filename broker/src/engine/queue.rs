@@ -154,6 +154,15 @@ pub struct Taken {
     pub settled: Option<Seq>,
 }
 
+/// Messages that a queue holds no more. They may be millions: drop this where nobody waits for a lock.
+#[derive(Debug, Default)]
+#[must_use = "it is to be dropped without a lock held"]
+pub struct Removed {
+    /// How many of them were ready.
+    pub ready: u32,
+    _messages: (ReadyMessages, UnackedMessages),
+}
+
 /// A queue.
 #[derive(Debug)]
 pub struct Queue {
@@ -275,37 +284,37 @@ impl Queue {
         self.consumers.gate_opened(consumer);
     }
 
-    /// Drops all ready messages and tells how many. Outstanding ones stay.
-    pub fn purge(&mut self, effects: &mut Vec<Effect>) -> u32 {
+    /// Removes all ready messages. Outstanding ones stay.
+    pub fn purge(&mut self, effects: &mut Vec<Effect>) -> Removed {
         let count = self.ready_count();
+        let removed = std::mem::take(&mut self.ready);
         let mut ranges: Vec<SeqRange> = Vec::new();
         let mut any_stored = false;
-        for ReadyMessage { seq, message, .. } in self.ready.take_all() {
-            self.memory_bytes -= held_bytes(&message);
-            any_stored |= self.options.durable && message.is_persistent();
+        for ReadyMessage { seq, message, .. } in removed.iter() {
+            self.memory_bytes -= held_bytes(message);
+            any_stored |= self.is_stored(message);
             // A gap is a message that is outstanding, or was settled out of order.
             match ranges.last_mut() {
-                Some(range) if range.last.0 + 1 == seq.0 => range.last = seq,
-                _ => ranges.push(SeqRange { first: seq, last: seq }),
+                Some(range) if range.last.0 + 1 == seq.0 => range.last = *seq,
+                _ => ranges.push(SeqRange { first: *seq, last: *seq }),
             }
         }
         if any_stored {
             effects.push(Effect::Purged { ranges: ranges.into() });
         }
-        count
+        Removed { ready: count, _messages: (removed, UnackedMessages::default()) }
     }
 
-    /// Ends the queue: drops all messages, cancels all consumers, and tells how many messages were ready. Says nothing
-    /// about single messages; the store forgets the queue as a whole.
-    pub fn delete(&mut self, effects: &mut Vec<Effect>) -> u32 {
+    /// Ends the queue: removes all messages and cancels all consumers. Says nothing about single messages; the store forgets
+    /// the queue as a whole.
+    pub fn delete(&mut self, effects: &mut Vec<Effect>) -> Removed {
         let count = self.ready_count();
         effects.extend(self.consumers.ids().map(|consumer| Effect::ConsumerCancelled { consumer }));
         self.consumers.clear();
-        self.ready = ReadyMessages::default();
-        self.unacked.clear();
         self.memory_bytes = 0;
         self.deleted = true;
-        count
+        let messages = (std::mem::take(&mut self.ready), std::mem::take(&mut self.unacked));
+        Removed { ready: count, _messages: messages }
     }
 
     /// Whether the queue was deleted. Whoever still holds it is to treat it as absent.
@@ -343,12 +352,6 @@ impl Queue {
     #[must_use]
     pub fn unacked_of(&self, consumer: ConsumerId) -> Option<u32> {
         self.consumers.unacked_of(consumer)
-    }
-
-    /// Whether it ever had a consumer: only then does an auto-delete queue go with its last one.
-    #[must_use]
-    pub fn had_consumer(&self) -> bool {
-        self.consumers.had_any()
     }
 
     /// What its messages, ready and unacked, occupy in memory. A message in several queues counts in each.

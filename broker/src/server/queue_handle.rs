@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::QueueId;
 use crate::engine::queue::{
-    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Queue, QueueOptions, Seq, Taken,
+    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Queue, QueueOptions, Removed, Seq, Taken,
 };
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
@@ -249,13 +249,13 @@ impl SharedQueue {
         })
     }
 
-    /// Removes all ready messages and returns how many there were.
-    pub fn purge(&self) -> u32 {
+    /// Removes all ready messages; they are the caller's to drop.
+    pub fn purge(&self) -> Removed {
         self.with_state(|state| state.queue.purge(&mut state.effects))
     }
 
-    /// Deletes the queue unless a condition forbids it; its consumers are told. Returns the ready messages it held.
-    pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<u32, DeleteRefused> {
+    /// Deletes the queue unless a condition forbids it; its consumers are told. Its messages are the caller's to drop.
+    pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<Removed, DeleteRefused> {
         self.with_state(|state| {
             if if_unused && state.queue.consumer_count() > 0 {
                 return Err(DeleteRefused::InUse);
@@ -263,10 +263,10 @@ impl SharedQueue {
             if if_empty && state.queue.ready_count() > 0 {
                 return Err(DeleteRefused::NotEmpty);
             }
-            let held = state.queue.delete(&mut state.effects);
+            let removed = state.queue.delete(&mut state.effects);
             self.deleted.store(true, Ordering::Release);
             self.store.remove_queue(self.id);
-            Ok(held)
+            Ok(removed)
         })
     }
 
@@ -322,7 +322,7 @@ impl SharedQueue {
 }
 
 /// Entries that the scratch lists of an idle queue may keep: a queue is to cost little.
-const STAGED_KEPT_MAX: usize = 256;
+const STAGED_KEPT_MAX: usize = 16;
 
 /// What the slot lists of a batch are for. Returned messages come last, just before the deliveries.
 const SETTLEMENTS: [queue::Settlement; 3] =

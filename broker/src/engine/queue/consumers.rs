@@ -103,11 +103,6 @@ impl Consumers {
         self.count
     }
 
-    /// Whether there ever was one.
-    pub(super) fn had_any(&self) -> bool {
-        self.last_generation > 0
-    }
-
     /// Registers a consumer. It comes last in its round.
     pub(super) fn add(&mut self, spec: ConsumerSpec) -> Result<ConsumerId, ConsumeRefused> {
         // RabbitMQ refuses an exclusive consumer on a queue with a single active consumer in the same words.

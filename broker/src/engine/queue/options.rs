@@ -114,7 +114,7 @@ impl QueueOptions {
 
     /// The arguments that were accepted but change nothing in this broker, for a warning to the operator.
     pub fn ineffective_arguments(&self) -> impl Iterator<Item = &str> {
-        arguments::ineffective(self.kind, &self.arguments)
+        arguments::ineffective(&self.arguments)
     }
 
     /// Whether a second declare (`other`) means the same queue.

@@ -3,7 +3,6 @@
 //! New messages go to the tail, returned ones back to where they were. Knows no consumers. Called by the queue only.
 
 use std::collections::VecDeque;
-use std::collections::vec_deque;
 
 use super::Seq;
 use crate::wire::message::Message;
@@ -89,9 +88,8 @@ impl ReadyMessages {
         }
     }
 
-    /// Takes all messages out and gives the memory back.
-    pub(super) fn take_all(&mut self) -> vec_deque::IntoIter<ReadyMessage> {
-        std::mem::take(&mut self.entries).into_iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ReadyMessage> {
+        self.entries.iter()
     }
 
     #[cfg(test)]
@@ -135,8 +133,8 @@ mod tests {
         ready
     }
 
-    fn seqs(ready: &mut ReadyMessages) -> Vec<u64> {
-        ready.take_all().map(|entry| entry.seq.0).collect()
+    fn seqs(ready: &ReadyMessages) -> Vec<u64> {
+        ready.iter().map(|entry| entry.seq.0).collect()
     }
 
     #[test]
@@ -162,10 +160,10 @@ mod tests {
             sorted.sort_unstable();
             let mut at_once = holding(ready.iter().copied());
             at_once.put_back_all(returned.iter().map(|&seq| entry(seq)).collect());
-            assert_eq!(seqs(&mut at_once), sorted, "{ready:?} and {returned:?}");
+            assert_eq!(seqs(&at_once), sorted, "{ready:?} and {returned:?}");
             let mut one_by_one = holding(ready.iter().copied());
             returned.iter().for_each(|&seq| one_by_one.put_back(entry(seq)));
-            assert_eq!(seqs(&mut one_by_one), sorted, "{ready:?} and {returned:?}");
+            assert_eq!(seqs(&one_by_one), sorted, "{ready:?} and {returned:?}");
         }
     }
 

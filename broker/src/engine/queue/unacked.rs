@@ -87,11 +87,6 @@ impl UnackedMessages {
         Some(unacked)
     }
 
-    /// Drops all messages and gives the memory back.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Drops the free slots at the end, and their memory once there is a lot of it.
     fn give_back(&mut self) {
         while let (Some(Slot::Free { .. }), Ok(behind)) = (self.slots.last(), u32::try_from(self.slots.len()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amq_protocol::types::FieldTable;
 
 use crate::engine::exchange::ExchangeOptions;
-use crate::engine::queue::{QueueDeclare, QueueOptions};
+use crate::engine::queue::{QueueDeclare, QueueOptions, Removed};
 use crate::engine::topology::{Destination, QueueName};
 use crate::error::{AmqpError, ReplyCode};
 use crate::server::access::{Permission, Resource};
@@ -68,7 +68,7 @@ impl Executor {
             }
             Request::PurgeQueue { queue } => {
                 self.check(Permission::Read, Resource::Queue(&queue))?;
-                let message_count = self.queue(&queue)?.purge();
+                let message_count = self.queue(&queue)?.purge().ready;
                 self.shared.check_memory();
                 Ok(TopologyReply::Removed { message_count })
             }
@@ -169,7 +169,7 @@ impl Executor {
         let deleted = delete_from(&vhost, &queue, if_unused, if_empty);
         self.shared.check_memory();
         match deleted {
-            Ok(message_count) => Ok(TopologyReply::Removed { message_count }),
+            Ok(removed) => Ok(TopologyReply::Removed { message_count: removed.ready }),
             Err(refused) => {
                 let why = match refused {
                     DeleteRefused::InUse => "in use",
@@ -199,19 +199,20 @@ impl Executor {
     }
 }
 
-/// Deletes a queue and its name together, so that nobody finds the one without the other.
+/// Deletes a queue and its name together, so that nobody finds the one without the other. Its messages are dropped by the
+/// caller, when the vhost is free for others again.
 fn delete_from(
     vhost: &VHost,
     queue: &QueueHandle,
     if_unused: bool,
     if_empty: bool,
-) -> Result<u32, DeleteRefused> {
+) -> Result<Removed, DeleteRefused> {
     vhost.write(|registry| {
         if queue.is_deleted() {
-            return Ok(0);
+            return Ok(Removed::default());
         }
-        let held = queue.delete(if_unused, if_empty)?;
+        let removed = queue.delete(if_unused, if_empty)?;
         registry.topology.remove_queue(&queue.options().name);
-        Ok(held)
+        Ok(removed)
     })
 }

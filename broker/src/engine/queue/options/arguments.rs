@@ -148,12 +148,11 @@ pub(super) fn check(resource: &str, arguments: &FieldTable) -> Result<QueueKind,
 }
 
 /// The arguments in `arguments` that are accepted without effect.
-pub(super) fn ineffective(kind: QueueKind, arguments: &FieldTable) -> impl Iterator<Item = &str> {
-    RULES.iter().map(|rule| (rule.name, rule.promise)).filter_map(move |(name, promise)| {
-        // A quorum queue is promised replicas and a default delivery limit.
-        let broken = promise == Promise::NotYet || (name == QUEUE_TYPE && kind == QueueKind::Quorum);
-        (broken && arguments.contains_key(name)).then_some(name)
-    })
+pub(super) fn ineffective(arguments: &FieldTable) -> impl Iterator<Item = &str> {
+    RULES
+        .iter()
+        .filter(|rule| rule.promise == Promise::NotYet && arguments.contains_key(rule.name))
+        .map(|rule| rule.name)
 }
 
 /// The first argument in which two declares differ, with both sides as error texts show them.

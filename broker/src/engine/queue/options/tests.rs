@@ -161,7 +161,7 @@ fn arguments_without_effect_are_named() {
     let named: Vec<_> = options.ineffective_arguments().collect();
     assert_eq!(named, ["x-dead-letter-exchange", "x-dead-letter-routing-key"]);
     let options = declare(true, &[("x-queue-type", text("quorum"))]).unwrap();
-    assert_eq!(options.ineffective_arguments().collect::<Vec<_>>(), ["x-queue-type"]);
+    assert_eq!(options.ineffective_arguments().count(), 0);
     assert_eq!(declare(false, &[]).unwrap().ineffective_arguments().count(), 0);
 }
 

@@ -386,7 +386,7 @@ impl Run {
 
     fn purge(&mut self) {
         let mut effects = Vec::new();
-        assert_eq!(self.queue.purge(&mut effects) as usize, self.model.ready.len());
+        assert_eq!(self.queue.purge(&mut effects).ready as usize, self.model.ready.len());
         let purged = std::mem::take(&mut self.model.ready);
         let stored: Vec<u64> =
             purged.iter().filter(|entry| self.model.is_stored(entry)).map(|entry| entry.seq).collect();
