@@ -34,7 +34,12 @@ pub(super) struct RouteCache {
     hasher: RandomState,
     /// The route asked for last: most connections publish to one place.
     last: usize,
+    /// Queue handles in all entries together.
+    handles: usize,
 }
+
+/// A fanout exchange with many keys leads to all its queues under each of them.
+const HANDLES_MAX: usize = 65_536;
 
 #[derive(Debug)]
 struct Entry {
@@ -68,9 +73,11 @@ impl RouteCache {
 
     /// Remembers a route of the generation last asked for.
     pub(super) fn insert(&mut self, exchange: &[u8], routing_key: &[u8], route: Route) -> usize {
-        if self.entries.len() >= ROUTE_CACHE_ENTRIES_MAX {
+        let handles = route.queues.len();
+        if self.entries.len() >= ROUTE_CACHE_ENTRIES_MAX || self.handles + handles > HANDLES_MAX {
             self.clear();
         }
+        self.handles += handles;
         self.last = self.entries.len();
         self.entries.push(Entry { exchange: exchange.into(), routing_key: routing_key.into(), route });
         let Self { entries, hasher, index, last, .. } = self;
@@ -84,17 +91,26 @@ impl RouteCache {
         &self.entries[at].route
     }
 
-    /// Forgets everything, and with it the handles of deleted queues.
+    /// Forgets everything, and with it the handles of deleted queues. The memory goes too.
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
-        self.index.clear();
+        self.entries = Vec::new();
+        self.index = HashTable::new();
         self.last = 0;
+        self.handles = 0;
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::engine::QueueId;
+    use crate::engine::queue::{QueueDeclare, QueueOptions};
+    use crate::server::memory_gauge::MemoryGauge;
+    use crate::server::queue_handle::SharedQueue;
+    use crate::store::MemoryStore;
 
     #[test]
     fn exchange_and_routing_key_are_told_apart() {
@@ -122,5 +138,23 @@ mod tests {
             cache.insert(b"", number.to_string().as_bytes(), Route::default());
         }
         assert_eq!(cache.entries.len(), 1);
+    }
+
+    #[test]
+    fn it_is_emptied_before_it_holds_too_many_handles() {
+        let options = QueueOptions::from_declare(Arc::from("/"), QueueDeclare::default()).unwrap();
+        let store = Arc::new(MemoryStore);
+        let queue =
+            SharedQueue::new(QueueId(1), Arc::new(options), store, Arc::new(MemoryGauge::new(1 << 20)));
+        let wide = || Route::new(vec![queue.clone(); HANDLES_MAX / 4]);
+        let mut cache = RouteCache::default();
+        for number in 0..4 {
+            cache.insert(b"", &[number], wide());
+        }
+        assert_eq!(cache.entries.len(), 4);
+        let last = cache.insert(b"", b"more", Route::new(vec![queue.clone()]));
+        assert_eq!((last, cache.entries.len(), cache.handles), (0, 1, 1));
+        cache.clear();
+        assert_eq!((cache.handles, Arc::strong_count(&queue)), (0, 1));
     }
 }
