@@ -79,10 +79,8 @@ impl Handshake {
                 (PROTOCOL_HEADER.len(), Turn::Continue)
             }
             greeting => {
-                // Other protocols would take our header for garbage; another AMQP learns from it what we speak.
-                if matches!(greeting, Greeting::Amqp10 | Greeting::OtherAmqp) {
-                    out.protocol_header(PROTOCOL_HEADER);
-                }
+                // Whoever it is learns what is spoken here (AMQP 0-9-1, section 4.2.2).
+                out.protocol_header(PROTOCOL_HEADER);
                 (input.len(), Turn::Leave(FinishReason::Greeting(greeting)))
             }
         }

@@ -7,27 +7,29 @@ use crate::steady::Steady;
 use warren_tests::Broker;
 
 #[test]
-fn who_speaks_something_else_gets_our_greeting_or_nothing() {
+fn who_speaks_something_else_gets_our_greeting() {
     let broker = Broker::warren(&[]);
     let steady = Steady::start(&broker);
-    let table: [(&[u8], &[u8]); 8] = [
-        (b"\x07garbage garbage garbage", b""),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b""),
-        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", b""),
-        (b"AMQP\0\x01\0\0", GREETING),
-        (b"AMQP\x03\x01\0\0", GREETING),
-        (b"AMQP\0\0\x09\x02", GREETING),
-        (b"AMQX", b""),
-        (&[0; 100_000], b""),
+    let table: [&[u8]; 8] = [
+        b"\x07garbage garbage garbage",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"AMQP\0\x01\0\0",
+        b"AMQP\x03\x01\0\0",
+        b"AMQP\0\0\x09\x02",
+        b"AMQX",
+        &[0; 100_000],
     ];
-    for (said, answer) in table {
+    for said in table {
         let mut peer = Peer::stranger(&broker);
         // What comes too late meets a closed socket.
         peer.try_send(said);
-        assert_eq!(
-            peer.rest(),
-            answer,
-            "the answer to {:?}",
+        let answer = peer.rest();
+        // What is not read when the socket closes resets it, and that may overtake the answer.
+        let may_be_lost = said.len() > 65_536 && answer.is_empty();
+        assert!(
+            may_be_lost || answer == GREETING,
+            "the answer to {:?} was {answer:?}",
             String::from_utf8_lossy(&said[..said.len().min(20)])
         );
     }

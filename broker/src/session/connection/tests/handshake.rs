@@ -75,20 +75,20 @@ fn a_client_may_send_its_handshake_in_one_piece() {
 }
 
 #[test]
-fn other_protocols_are_recognised_and_left() {
-    let table: [(&[u8], Greeting, &[u8]); 6] = [
-        (b"AMQP\0\x01\0\0", Greeting::Amqp10, GREETING),
-        (b"AMQP\x03\x01\0\0", Greeting::Amqp10, GREETING),
-        (b"AMQP\0\0\x09\x02", Greeting::OtherAmqp, GREETING),
-        (b"GET / HTTP/1.1\r\n\r\n", Greeting::Http, b""),
-        (b"\x16\x03\x01\x02\0", Greeting::Tls, b""),
-        (b"hello, is anybody there?", Greeting::Garbage, b""),
+fn other_protocols_are_told_what_is_spoken_here_and_left() {
+    let table: [(&[u8], Greeting); 6] = [
+        (b"AMQP\0\x01\0\0", Greeting::Amqp10),
+        (b"AMQP\x03\x01\0\0", Greeting::Amqp10),
+        (b"AMQP\0\0\x09\x02", Greeting::OtherAmqp),
+        (b"GET / HTTP/1.1\r\n\r\n", Greeting::Http),
+        (b"\x16\x03\x01\x02\0", Greeting::Tls),
+        (b"hello, is anybody there?", Greeting::Garbage),
     ];
-    for (input, greeting, answer) in table {
+    for (input, greeting) in table {
         let mut peer = TestPeer::new(config());
         assert!(peer.send_bytes(input).is_empty());
         assert_eq!(peer.connection.finish_reason(), Some(&FinishReason::Greeting(greeting)));
-        assert_eq!(peer.take_bytes(), answer);
+        assert_eq!(peer.take_bytes(), GREETING);
         assert!(peer.send_bytes(b"more").is_empty());
     }
     let mut peer = TestPeer::new(config());
