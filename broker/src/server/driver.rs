@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::limits::{CLOSE_OK_TIMEOUT, OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
 use crate::server::executor::Executor;
@@ -27,7 +27,9 @@ pub struct Driver {
     /// Taken from the outbox and not yet handed to the session.
     waiting: Waiting,
     disconnected: bool,
-    login_failure_delay: Duration,
+    shared: Arc<Shared>,
+    /// What the session's unfinished contents and transactions hold, as the memory gauge knows it.
+    booked_bytes: usize,
     /// A login was refused: nothing is read or written until then, so that guessing passwords is slow.
     held_until: Option<Instant>,
     /// All is said and the peer does not read it: until then.
@@ -48,7 +50,8 @@ impl Driver {
             outbox,
             waiting: Waiting::default(),
             disconnected: false,
-            login_failure_delay: shared.login_failure_delay,
+            shared: shared.clone(),
+            booked_bytes: 0,
             held_until: None,
             give_up_at: None,
             now,
@@ -128,6 +131,7 @@ impl Driver {
         let session = &mut self.session;
         self.executor.end_round(|channel, number, outcome| session.handle_confirm(channel, number, outcome));
         self.session.flush_confirms();
+        self.book_memory();
         if self.is_finished() {
             self.disconnect();
             self.give_up_at.get_or_insert(self.now + CLOSE_OK_TIMEOUT);
@@ -146,6 +150,17 @@ impl Driver {
         let follow_ups = self.hand_over_events_of(None);
         self.run_all(None, follow_ups.into());
         self.executor.end_round(|_, _, _| {});
+        self.book_memory();
+    }
+
+    /// Keeps the memory gauge up to date with what the session holds.
+    fn book_memory(&mut self) {
+        let held_bytes = self.session.held_bytes();
+        if held_bytes != self.booked_bytes {
+            self.shared.memory.change(self.booked_bytes, held_bytes);
+            self.booked_bytes = held_bytes;
+            self.shared.check_memory();
+        }
     }
 
     /// Whether the socket should be read: not while this peer lets answers pile up, or publishes into an alarm.
@@ -205,7 +220,7 @@ impl Driver {
                 let login = matches!(action, Action::Authenticate(_));
                 let answer = self.executor.execute(action);
                 if login && matches!(answer, Some(Err(_))) {
-                    self.held_until = Some(self.now + self.login_failure_delay);
+                    self.held_until = Some(self.now + self.shared.login_failure_delay);
                 }
                 if !ended.is_empty() && self.session.is_open() {
                     // No delivery may follow cancel-ok, and a closed channel's deliveries must return to their queues at once.

@@ -398,6 +398,20 @@ fn a_memory_alarm_holds_publishers_until_consumers_have_made_room() {
 }
 
 #[test]
+fn unfinished_contents_count_as_memory_held() {
+    let broker = Broker::with_memory_limit(100_000);
+    let mut peer = Peer::open(&broker);
+    let whole = peer::publish(1, "q", &TRANSIENT, &[7; 130_000]);
+    // All but the last frame.
+    peer.send(&whole[..whole.len() - 10_008]);
+    assert!(broker.shared.memory.held_bytes() >= 100_000, "{}", broker.shared.memory.held_bytes());
+    assert!(broker.shared.memory.is_alarmed());
+    peer.driver.disconnect();
+    assert_eq!(broker.shared.memory.held_bytes(), 0);
+    assert!(!broker.shared.memory.is_alarmed());
+}
+
+#[test]
 fn closing_everything_leaves_no_memory_held() {
     let broker = Broker::new();
     let mut peer = Peer::open(&broker);

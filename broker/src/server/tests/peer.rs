@@ -377,7 +377,9 @@ fn publish_frames(
     let mut bytes = method(channel, &AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
     let size = (body.len() as u64).to_be_bytes();
     bytes.extend(frame(2, channel, &[&[0, 60, 0, 0], &size[..], properties].concat()));
-    bytes.extend(frame(3, channel, body));
+    for piece in body.chunks(20_000) {
+        bytes.extend(frame(3, channel, piece));
+    }
     bytes
 }
 
