@@ -54,6 +54,8 @@ pub(super) struct Executor {
     epoch: Epoch,
     /// Channels whose limit has room again for consumers that wait for it.
     freed: Vec<ChannelId>,
+    /// What was handed over in this round of messages that need no acknowledgement, and so are in no queue's books.
+    handed_over_bytes: usize,
     /// Mandatory messages of a transaction that no queue took.
     returned: Vec<Message>,
 }
@@ -79,6 +81,7 @@ impl Executor {
             batch: Batch::default(),
             epoch: Epoch::default(),
             freed: Vec::new(),
+            handed_over_bytes: 0,
             returned: Vec::new(),
         }
     }
@@ -127,6 +130,10 @@ impl Executor {
 
     /// Brings everything gathered to the queues and tells `confirmed` what became of each publish that awaits a confirm.
     pub(super) fn end_round(&mut self, mut confirmed: impl FnMut(ChannelId, u64, PublishOutcome)) {
+        if self.handed_over_bytes > 0 {
+            self.shared.memory.change(std::mem::take(&mut self.handed_over_bytes), 0);
+            self.shared.check_memory();
+        }
         self.apply_batch();
         if self.batch.confirms.iter().any(|pending| pending.stored) {
             let stored = self.durability();
@@ -144,6 +151,9 @@ impl Executor {
 
     /// Called when the session takes a delivery out of the outbox: its place in the consumer's window is free again.
     pub(super) fn handed_over(&mut self, delivery: &Delivery) {
+        if delivery.reference.slot == NO_SLOT {
+            self.handed_over_bytes += delivery.message.memory_bytes();
+        }
         let Some(source) = self.sources.get_mut(delivery.reference.source) else { return };
         if delivery.reference.slot != NO_SLOT {
             source.outstanding += 1;

@@ -15,7 +15,7 @@ use crate::engine::queue::{
 };
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
-use crate::session::action::{Delivery, DeliveryRef, Event, Settlement, SourceId};
+use crate::session::action::{Delivery, DeliveryRef, Event, NO_SLOT, Settlement, SourceId};
 use crate::store::{Epoch, Store};
 use crate::wire::message::Message;
 
@@ -295,10 +295,14 @@ impl SharedQueue {
         if effects.is_empty() && settled.is_empty() {
             return;
         }
+        let mut in_outboxes = 0;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver { consumer, slot, redelivered, message } => {
                     targets.stage(consumer, |source| {
+                        if slot == NO_SLOT {
+                            in_outboxes += message.memory_bytes();
+                        }
                         let reference = DeliveryRef { source, slot };
                         Event::Deliver(Delivery { reference, redelivered, message })
                     });
@@ -311,6 +315,9 @@ impl SharedQueue {
                 Effect::Purged { ranges } => self.store.settle_ranges(self.id, &ranges),
             }
         }
+        // What needs no acknowledgement has left the queue's books; until its connection has it, it counts here. Before the
+        // other side can count it off.
+        self.memory.change(0, in_outboxes);
         targets.flush();
         if !settled.is_empty() {
             self.store.settle(self.id, settled);

@@ -398,6 +398,19 @@ fn a_memory_alarm_holds_publishers_until_consumers_have_made_room() {
 }
 
 #[test]
+fn deliveries_in_an_outbox_count_as_memory_held() {
+    let broker = Broker::new();
+    let mut consumer = Peer::open(&broker);
+    consumer.declare_queue("q", false);
+    consumer.consume("q", true);
+    let mut publisher = Peer::open(&broker);
+    publisher.send(&peer::publish(1, "q", &TRANSIENT, &[7; 10_000]));
+    assert!(broker.shared.memory.held_bytes() >= 10_000, "it waits for the consumer's task");
+    assert_eq!(bodies(&consumer.sent()).len(), 1);
+    assert_eq!(broker.shared.memory.held_bytes(), 0);
+}
+
+#[test]
 fn unfinished_contents_count_as_memory_held() {
     let broker = Broker::with_memory_limit(100_000);
     let mut peer = Peer::open(&broker);
