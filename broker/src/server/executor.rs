@@ -203,6 +203,7 @@ impl Executor {
     pub(super) fn shrink(&mut self) {
         self.batch.shrink();
         self.freed = Vec::new();
+        self.routes.clear();
     }
 
     fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, AmqpError> {

@@ -1,6 +1,7 @@
 //! Consumers: who gets what, how much of it, and how it ends.
 
 use amq_protocol::protocol::{AMQPClass, basic, queue};
+use amq_protocol::types::AMQPValue;
 
 use crate::peer::{Channel, Options, table};
 use crate::target::Test;
@@ -267,6 +268,20 @@ fn consumers_of_higher_priority_come_first_as_long_as_they_can() {
     assert_eq!(tags(channel, 4), ["higher", "high", "normal", "low"]);
     channel.ack(1);
     assert_eq!(tags(channel, 1), ["higher"]);
+}
+
+#[test]
+fn a_priority_that_is_no_integer_is_refused() {
+    let test = Test::start();
+    let peer = test.connect();
+    let channel = peer.open(1);
+    let queue = channel.temp_queue();
+    let arguments = table([("x-priority", AMQPValue::LongString("high".into()))]);
+    channel.send(basic::Consume { arguments, ..consumer(&queue, "c") });
+    let text = format!(
+        "PRECONDITION_FAILED - invalid arg 'x-priority' for queue '{queue}' in vhost '/': \"expected integer, got longstr\""
+    );
+    channel.expect_close(406, &text, (60, 20));
 }
 
 #[test]

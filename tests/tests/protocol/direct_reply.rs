@@ -29,6 +29,21 @@ fn ask(requester: Channel<'_>, queue: &str, responder: Channel<'_>) -> String {
 }
 
 #[test]
+fn the_pseudo_queue_looks_like_a_queue_with_a_consumer() {
+    let test = Test::start();
+    let peer = test.connect();
+    let channel = peer.open(1);
+    for passive in [false, true] {
+        let declared =
+            channel.call(queue::Declare { queue: REPLY_TO.into(), passive, ..queue::Declare::default() });
+        assert_eq!(
+            (declared.queue.as_str(), declared.message_count, declared.consumer_count),
+            (REPLY_TO, 0, 1)
+        );
+    }
+}
+
+#[test]
 fn an_answer_comes_back_over_the_address_that_the_broker_gives() {
     let test = Test::start();
     let (client, server) = (test.connect(), test.connect());

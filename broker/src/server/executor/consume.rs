@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use crate::engine::queue::{AckMode, ConsumeRefused, ConsumerSpec, QueueDeclare, QueueOptions};
+use crate::engine::queue::{AckMode, ConsumeRefused, ConsumerSpec, QueueDeclare, QueueOptions, type_name};
 use crate::error::AmqpError;
 use crate::server::access::{Permission, Resource};
 use crate::server::executor::Executor;
@@ -25,13 +25,13 @@ impl Executor {
             return self.consume_replies(consume);
         }
         self.check(Permission::Read, Resource::Queue(&consume.queue))?;
+        let queue = self.queue(&consume.queue)?;
         let spec = ConsumerSpec {
             ack_mode: if consume.no_ack { AckMode::Automatic } else { AckMode::Manual },
             prefetch: consume.prefetch,
             exclusive: consume.exclusive,
-            priority: priority(&consume.arguments)?,
+            priority: priority(&consume.arguments, queue.options())?,
         };
-        let queue = self.queue(&consume.queue)?;
         let source = self.start_consumer(&queue, spec, consume.channel)?;
         Ok(Reply::Consuming { consumer_tag: consume.consumer_tag, source, no_ack: consume.no_ack })
     }
@@ -162,8 +162,8 @@ impl Executor {
     }
 }
 
-/// The `x-priority` argument; any integer width, as RabbitMQ takes it.
-fn priority(arguments: &FieldTable) -> Result<i32, AmqpError> {
+/// The `x-priority` argument; any integer, as RabbitMQ takes it. What is beyond 32 bits is as high or low as can be.
+fn priority(arguments: &FieldTable, queue: &QueueOptions) -> Result<i32, AmqpError> {
     let Some(value) = arguments.inner().get("x-priority") else { return Ok(0) };
     let number = match value {
         AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
@@ -175,10 +175,13 @@ fn priority(arguments: &FieldTable) -> Result<i32, AmqpError> {
         AMQPValue::LongLongInt(number) => Some(*number),
         _ => None,
     };
-    let in_range = number.and_then(|number| i32::try_from(number).ok());
-    in_range.ok_or_else(|| {
-        AmqpError::precondition_failed(format!("invalid arg 'x-priority': {value:?} is not a 32-bit integer"))
-    })
+    let Some(number) = number else {
+        let (queue, kind) = (queue.resource(), type_name(value));
+        return Err(AmqpError::precondition_failed(format!(
+            "invalid arg 'x-priority' for {queue}: \"expected integer, got {kind}\""
+        )));
+    };
+    Ok(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
 }
 
 /// Deletes a queue that no topology knows.

@@ -60,6 +60,10 @@ impl Executor {
                 self.check(Permission::Read, Resource::Exchange(&exchange))?;
                 self.bind(change, Destination::Queue(&queue), &exchange, &routing_key, &arguments)
             }
+            // It looks like a queue to everybody, as in RabbitMQ, and never holds a message.
+            Request::DeclareQueue { name, .. } if name == REPLY_TO_QUEUE => {
+                Ok(TopologyReply::QueueDeclared { name, message_count: 0, consumer_count: 1 })
+            }
             Request::DeclareQueue { name, passive, .. } if name.starts_with(REPLY_TO_PREFIX) || passive => {
                 self.look_at_queue(name)
             }
