@@ -1,6 +1,6 @@
 //! Exchanges: what they are declared as ([`ExchangeOptions`]) and how each kind finds the bindings that match.
 //!
-//! One file per kind. A kind maps routing keys (or headers) to [`Entry`]s and knows nothing of names, queues or other
+//! One file per kind. A kind maps routing keys (or headers) to `Entry`s and knows nothing of names, queues or other
 //! exchanges: following a binding to a further exchange and removing duplicates is [`super::topology`]'s, the only caller.
 
 use std::cell::LazyCell;

@@ -1,7 +1,7 @@
 //! The broker as a running thing: sockets, tasks, timers, locks, and shutdown.
 //!
 //! The only part that knows tokio. It brings sessions and the engine together: [`driver`] runs one connection without its
-//! socket, [`connection`] gives it one, [`executor`] carries out what sessions ask for, [`queue_handle`] is the one place
+//! socket, `connection` gives it one, `executor` carries out what sessions ask for, `queue_handle` is the one place
 //! that locks queues. Rules of the protocol are in `session`, rules of queues and routing in `engine`.
 
 pub mod access;

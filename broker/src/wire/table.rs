@@ -1,7 +1,7 @@
 //! Field tables: the guard that runs before amq-protocol's recursive table parser, and the way through both.
 //!
 //! [`check_table`] walks a table without recursion and without allocating, on a stack of
-//! [`TABLE_DEPTH_MAX`](crate::limits::TABLE_DEPTH_MAX) entries, so that a table nested ten thousand deep costs the peer
+//! [`TABLE_DEPTH_MAX`] entries, so that a table nested ten thousand deep costs the peer
 //! its connection and not us our stack. What it lets through, the parser takes. Called for every table of every method
 //! and message.
 
