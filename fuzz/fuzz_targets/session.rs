@@ -174,7 +174,7 @@ impl Broker {
                 assert!(view.owner.is_none(), "an exclusive queue outlived its connection");
                 let counts = view.queue.counts();
                 assert_eq!((counts.unacked, counts.consumers), (0, 0));
-                assert_eq!(view.queue.purge(), counts.ready);
+                assert_eq!(view.queue.purge().ready, counts.ready);
             }
         });
         assert_eq!(self.shared.memory.held_bytes(), 0, "bytes of messages that are in no queue");
