@@ -135,16 +135,11 @@ impl Executor {
             self.shared.check_memory();
         }
         self.apply_batch();
-        if self.batch.confirms.iter().any(|pending| pending.stored) {
-            let stored = self.durability();
-            for pending in self.batch.confirms.drain(..) {
-                let durability = if pending.stored { stored } else { Durability::Immediate };
-                confirmed(pending.channel, pending.number, PublishOutcome::Accepted(durability));
-            }
-        }
+        let awaits_store = self.batch.confirms.iter().any(|pending| pending.stored);
+        let stored = if awaits_store { self.durability() } else { Durability::Immediate };
         for pending in self.batch.confirms.drain(..) {
-            let outcome = PublishOutcome::Accepted(Durability::Immediate);
-            confirmed(pending.channel, pending.number, outcome);
+            let durability = if pending.stored { stored } else { Durability::Immediate };
+            confirmed(pending.channel, pending.number, PublishOutcome::Accepted(durability));
         }
         self.epoch = Epoch::default();
     }
