@@ -56,9 +56,18 @@ struct SettingFlags {
     /// TCP port, 0 for a free one [default: 5672]
     #[arg(long, global = true, allow_hyphen_values = true)]
     port: Option<String>,
-    /// Data folder [default: warren-data]
+    /// Data folder; an empty text for none, which keeps everything in memory [default: warren-data]
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<String>,
+    /// What a confirm waits for: always, interval=100ms or never; see config --reference [default: always]
+    #[arg(long, global = true, value_name = "WHEN")]
+    sync: Option<String>,
+    /// Memory above which publishers wait, as a size or percentage [default: 40%]
+    #[arg(long, global = true, value_name = "SIZE", allow_hyphen_values = true)]
+    memory_limit: Option<String>,
+    /// Free disk space below which publishers wait, as a size or percentage [default: 1GiB]
+    #[arg(long, global = true, value_name = "SIZE", allow_hyphen_values = true)]
+    disk_free_limit: Option<String>,
     /// Configuration file in TOML [default: none]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -77,6 +86,9 @@ impl SettingFlags {
             ("--bind", bind),
             ("--port", self.port),
             ("--data", self.data),
+            ("--sync", self.sync),
+            ("--memory-limit", self.memory_limit),
+            ("--disk-free-limit", self.disk_free_limit),
             ("--log", self.log),
             ("--log-format", self.log_format),
         ];
@@ -117,6 +129,8 @@ fn print(text: &str) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::CommandFactory as _;
 
     use super::*;
@@ -124,5 +138,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_shows_every_flag_that_a_setting_has() {
+        let help = Cli::command().render_help().to_string();
+        let reference = config::reference();
+        let flags: Vec<&str> =
+            reference.lines().filter_map(|line| line.split_once(", flag ")?.1.strip_suffix('.')).collect();
+        assert!(flags.len() >= 8, "{flags:?}");
+        for flag in flags {
+            assert!(help.contains(&format!("{flag} <")), "{flag} is missing in {help}");
+        }
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        let args = ["warren", "--sync", "interval=5", "--memory-limit", "512MiB", "--disk-free-limit", "10%"];
+        let config = Cli::parse_from(args).settings.load().unwrap().config;
+        assert_eq!(config.store.sync, config::Sync::Interval(Duration::from_millis(5)));
+        assert_eq!(config.limits.memory, config::MemoryLimit::Bytes(512 << 20));
+        assert_eq!(config.limits.disk_free, config::DiskFreeLimit::Percent(10));
     }
 }

@@ -14,6 +14,7 @@ mod knobs;
 mod load;
 mod memory;
 mod report;
+mod sync;
 mod value;
 
 use std::fmt;
@@ -24,7 +25,8 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use load::{Loaded, Sources};
 pub use report::{effective, reference};
-pub use value::MemoryLimit;
+pub use sync::Sync;
+pub use value::{DiskFreeLimit, MemoryLimit};
 
 /// Every setting of a broker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +35,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the broker keeps its files.
     pub data: Data,
+    /// How messages are made durable.
+    pub store: Store,
     /// What is logged, and how. Only the binary sets up logging; a program that embeds a broker brings its own.
     pub log: Log,
     /// What clients are told about the broker.
@@ -81,7 +85,7 @@ impl Listen {
 /// The `[data]` section: where the broker keeps its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
-    /// The data folder; `None` for a broker that touches no disk. Default `./warren-data`.
+    /// The data folder; `None` for a broker that keeps everything in memory and touches no disk. Default `./warren-data`.
     pub folder: Option<PathBuf>,
 }
 
@@ -89,6 +93,13 @@ impl Default for Data {
     fn default() -> Self {
         Self { folder: Some(PathBuf::from("warren-data")) }
     }
+}
+
+/// The `[store]` section: how messages are made durable.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Store {
+    /// What a confirm of a persistent message waits for. Default [`Sync::Always`].
+    pub sync: Sync,
 }
 
 /// The `[log]` section: what is logged, and how.
@@ -183,6 +194,8 @@ pub struct Limits {
     pub consumers_per_channel_max: u32,
     /// Memory above which publishers have to wait. Default 40 % of the machine's memory.
     pub memory: MemoryLimit,
+    /// Free space on the data folder's disk below which publishers have to wait. Default 1 GiB.
+    pub disk_free: DiskFreeLimit,
     /// Time clients get to answer `connection.close` when the broker stops. Default 5 s.
     pub shutdown_grace: Duration,
 }
@@ -198,6 +211,7 @@ impl Default for Limits {
             message_bytes_max: 128 * 1024 * 1024,
             consumers_per_channel_max: 10_000,
             memory: MemoryLimit::Percent(40),
+            disk_free: DiskFreeLimit::Bytes(1024 * 1024 * 1024),
             shutdown_grace: Duration::from_secs(5),
         }
     }

@@ -74,11 +74,31 @@ pub(super) static KNOBS: &[Knob] = &[
         flag: Some("--data"),
         expects: "the path of a folder, or an empty text for none",
         about: &[
-            "Folder for the broker's files, relative to where it is started. This version keeps messages in",
-            "memory only and does not touch the folder.",
+            "Folder for durable queues, exchanges, bindings and messages, relative to where the broker is",
+            "started. Created if missing; only one broker at a time can use it. An empty text means none: all",
+            "is kept in memory and gone when the broker stops.",
         ],
         set: |config, input| input.folder().map(|folder| config.data.folder = folder),
         show: |config| show::folder(config.data.folder.as_deref()),
+        secret: false,
+    },
+    Knob {
+        key: "store.sync",
+        env: "WARREN_SYNC",
+        flag: Some("--sync"),
+        expects: "always, never, or interval= and a time from 1ms to 60s, such as interval=100ms; milliseconds need no unit",
+        about: &[
+            "What a confirm of a persistent message waits for, and so what of the confirmed can be lost:",
+            "  always        for the disk. Killing the process loses nothing, a power failure loses nothing.",
+            "  interval=...  for the operating system, and the disk is synced at this interval. Killing the",
+            "                process loses nothing; a power failure loses what came in the last interval.",
+            "  never         for the operating system, which writes when it likes. Killing the process loses",
+            "                nothing; a power failure loses what was not written, commonly up to 30 s.",
+            "The default is what a confirm promises. One sync serves all that wait, so it costs some",
+            "milliseconds of latency rather than throughput.",
+        ],
+        set: |config, input| input.sync().map(|sync| config.store.sync = sync),
+        show: |config| show::sync(config.store.sync),
         secret: false,
     },
     Knob {
@@ -285,7 +305,7 @@ pub(super) static KNOBS: &[Knob] = &[
     Knob {
         key: "limits.memory",
         env: "WARREN_LIMITS_MEMORY",
-        flag: None,
+        flag: Some("--memory-limit"),
         expects: "a percentage of the memory from \"1%\" to \"95%\", or a size of at least 32MiB, such as 2GiB",
         about: &[
             "Memory above which publishers have to wait until consumers have caught up. A percentage is of the",
@@ -294,6 +314,20 @@ pub(super) static KNOBS: &[Knob] = &[
         ],
         set: |config, input| input.memory().map(|limit| config.limits.memory = limit),
         show: |config| show::memory(config.limits.memory),
+        secret: false,
+    },
+    Knob {
+        key: "limits.disk_free",
+        env: "WARREN_DISK_FREE_LIMIT",
+        flag: Some("--disk-free-limit"),
+        expects: "a size, such as 5GiB, or a percentage of the disk from \"0%\" to \"95%\"; 0 lets the disk fill up",
+        about: &[
+            "Free space on the data folder's disk below which publishers have to wait until there is more;",
+            "consumers go on. The default leaves room for what is already on its way, for rewriting files while",
+            "queues drain, and for other programs to fail less suddenly. Without a data folder it has no effect.",
+        ],
+        set: |config, input| input.disk_free().map(|limit| config.limits.disk_free = limit),
+        show: |config| show::disk_free(config.limits.disk_free),
         secret: false,
     },
     Knob {

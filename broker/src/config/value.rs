@@ -11,7 +11,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
-use super::LogFormat;
+use super::{LogFormat, Sync};
 
 /// A value as it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +101,20 @@ impl Input {
         self.bytes(MEMORY_BYTES_MIN..=u64::MAX).map(MemoryLimit::Bytes)
     }
 
+    /// Disk space to be kept free: a percentage of the disk, or bytes.
+    pub(super) fn disk_free(&self) -> Option<DiskFreeLimit> {
+        if let Some(percent) = self.text().and_then(|text| text.trim().strip_suffix('%')) {
+            let percent = percent.trim().parse().ok()?;
+            return (0..=95).contains(&percent).then_some(DiskFreeLimit::Percent(percent));
+        }
+        self.bytes(0..=u64::MAX).map(DiskFreeLimit::Bytes)
+    }
+
+    /// What confirms wait for.
+    pub(super) fn sync(&self) -> Option<Sync> {
+        Sync::parse(self.text()?, parse_duration)
+    }
+
     /// IP addresses: an array of them, or in plain text separated by commas. At least one.
     pub(super) fn addresses(&self) -> Option<Vec<IpAddr>> {
         let parse = |text: &str| text.trim().trim_matches(['[', ']']).parse::<IpAddr>().ok();
@@ -157,6 +171,26 @@ pub enum MemoryLimit {
     Bytes(u64),
 }
 
+/// How much of the data folder's disk must stay free, else publishers have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFreeLimit {
+    /// Percent of the disk, 0 to 95.
+    Percent(u8),
+    /// Bytes; 0 lets the disk fill up.
+    Bytes(u64),
+}
+
+impl DiskFreeLimit {
+    /// The limit in bytes on a disk of `total_bytes`.
+    #[must_use]
+    pub fn bytes(self, total_bytes: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => total_bytes / 100 * u64::from(percent),
+        }
+    }
+}
+
 /// Less than this and the broker's own footprint with a few connections could hold publishers back for good.
 const MEMORY_BYTES_MIN: u64 = 32 * MIB;
 
@@ -181,7 +215,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
     with_unit(text, &BYTE_UNITS, Some(1))
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     // A zero needs no unit.
     if text.trim() == "0" {
         return Some(Duration::ZERO);
@@ -213,7 +247,7 @@ fn is_log_filter(text: &str) -> bool {
 
 /// The TOML forms of values, each of which the reading above accepts.
 pub(super) mod show {
-    use super::{Duration, GIB, IpAddr, KIB, LogFormat, MIB, MemoryLimit, Path};
+    use super::{DiskFreeLimit, Duration, GIB, IpAddr, KIB, LogFormat, MIB, MemoryLimit, Path, Sync};
 
     pub(in super::super) fn text(text: &str) -> String {
         toml::Value::from(text).to_string()
@@ -256,6 +290,17 @@ pub(super) mod show {
             MemoryLimit::Percent(percent) => text(&format!("{percent}%")),
             MemoryLimit::Bytes(limit) => bytes(limit),
         }
+    }
+
+    pub(in super::super) fn disk_free(limit: DiskFreeLimit) -> String {
+        match limit {
+            DiskFreeLimit::Percent(percent) => text(&format!("{percent}%")),
+            DiskFreeLimit::Bytes(limit) => bytes(limit),
+        }
+    }
+
+    pub(in super::super) fn sync(sync: Sync) -> String {
+        text(&sync.to_string())
     }
 }
 
@@ -321,6 +366,27 @@ mod tests {
         for (text, limit) in table {
             assert_eq!(Input::Plain(text.to_owned()).memory(), limit, "{text:?}");
         }
+    }
+
+    #[test]
+    fn free_disk_space_takes_percent_and_bytes() {
+        let table = [
+            ("10%", Some(DiskFreeLimit::Percent(10))),
+            ("0%", Some(DiskFreeLimit::Percent(0))),
+            ("95%", Some(DiskFreeLimit::Percent(95))),
+            ("96%", None),
+            ("-1%", None),
+            ("0", Some(DiskFreeLimit::Bytes(0))),
+            ("50GB", Some(DiskFreeLimit::Bytes(50_000_000_000))),
+            ("1GiB", Some(DiskFreeLimit::Bytes(GIB))),
+            ("much", None),
+            ("", None),
+        ];
+        for (text, limit) in table {
+            assert_eq!(Input::Plain(text.to_owned()).disk_free(), limit, "{text:?}");
+        }
+        assert_eq!(DiskFreeLimit::Percent(10).bytes(5_000), 500);
+        assert_eq!(DiskFreeLimit::Bytes(7).bytes(5_000), 7);
     }
 
     #[test]

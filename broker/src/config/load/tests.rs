@@ -67,6 +67,7 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("listen.bind", "[\"0.0.0.0\"]", "0.0.0.0"),
         ("listen.port", "0", "0"),
         ("data.folder", "\"\"", ""),
+        ("store.sync", "\"interval=100ms\"", "interval=100"),
         ("log.level", "\"debug\"", "debug"),
         ("log.format", "\"json\"", "json"),
         ("server.product", "\"RabbitMQ\"", "RabbitMQ"),
@@ -83,6 +84,7 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("limits.message_bytes_max", "\"1MiB\"", "1048576"),
         ("limits.consumers_per_channel_max", "1", "1"),
         ("limits.memory", "\"1GiB\"", "1073741824"),
+        ("limits.disk_free", "\"5%\"", "5%"),
         ("limits.shutdown_grace", "\"500ms\"", "500ms"),
     ];
     let keys: Vec<&str> = table.iter().map(|(key, _, _)| *key).collect();
@@ -115,7 +117,7 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
         ("listen.colour = 1\n", "f:1: unknown key 'listen.colour'; valid keys here: bind, port"),
         (
             "# c\n[limit]\nmemory = 1\n",
-            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, data, log, server, auth, limits",
+            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, data, store, log, server, auth, limits",
         ),
         ("port = 5672\n", "f:1: key 'port' belongs into section [listen]"),
         (
@@ -144,6 +146,16 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
             "[limits]\nheartbeat = 60\n",
             "f:2: invalid value 60 for 'limits.heartbeat'; expected a time in whole seconds, such as 60s, at most \
              65535s; 0 suggests none",
+        ),
+        (
+            "[store]\nsync = \"interval=0\"\n",
+            "f:2: invalid value \"interval=0\" for 'store.sync'; expected always, never, or interval= and a time from \
+             1ms to 60s, such as interval=100ms; milliseconds need no unit",
+        ),
+        (
+            "[limits]\ndisk_free = \"all\"\n",
+            "f:2: invalid value \"all\" for 'limits.disk_free'; expected a size, such as 5GiB, or a percentage of the \
+             disk from \"0%\" to \"95%\"; 0 lets the disk fill up",
         ),
         (
             "auth.loopback_only = 1.5\n",
