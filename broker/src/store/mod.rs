@@ -4,6 +4,7 @@
 //! hold the queue's lock while they append, so an append only notes what is to be written and returns the epoch in which
 //! it will be. Called by `server::queue_handle`.
 
+pub mod folder;
 mod memory;
 
 pub use memory::MemoryStore;
