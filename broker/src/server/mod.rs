@@ -5,7 +5,9 @@
 //! that locks queues. Rules of the protocol are in `session`, rules of queues and routing in `engine`.
 
 pub mod access;
+pub mod alarms;
 mod connection;
+pub mod disk_monitor;
 pub mod driver;
 mod durable_waiters;
 mod executor;

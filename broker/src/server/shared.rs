@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
 use crate::server::access::Users;
+use crate::server::alarms::{Alarm, Alarms, Connected};
 use crate::server::durable_waiters::DurableWaiters;
 use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
@@ -18,9 +19,6 @@ use crate::server::vhost::VHost;
 use crate::session::action::Event;
 use crate::session::config::SessionConfig;
 use crate::store::{Epoch, Store};
-
-/// The reason that `connection.blocked` gives for the memory alarm; RabbitMQ's words.
-const LOW_ON_MEMORY: &str = "low on memory";
 
 /// The broker's state: vhosts, users, the store, and who is connected.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ pub struct Shared {
     /// What the queues hold.
     pub memory: Arc<MemoryGauge>,
     vhosts: RwLock<HashMap<String, Arc<VHost>>>,
-    connections: Mutex<HashMap<ConnectionId, Arc<Outbox>>>,
+    connected: Mutex<Connected>,
     connections_max: usize,
     /// Notified when the last connection is gone.
     last_gone: Notify,
@@ -63,7 +61,7 @@ impl Shared {
             store,
             memory: Arc::new(MemoryGauge::new(memory_limit_bytes)),
             vhosts: RwLock::new(HashMap::from([("/".to_owned(), Arc::new(VHost::new("/")))])),
-            connections: Mutex::new(HashMap::new()),
+            connected: Mutex::new(Connected::default()),
             connections_max,
             login_failure_delay,
             last_gone: Notify::new(),
@@ -84,45 +82,50 @@ impl Shared {
 
     /// Enters a new connection, or says that there are as many as there may be.
     pub fn enter(&self, outbox: &Arc<Outbox>) -> Option<ConnectionId> {
-        let mut connections = self.connections.lock();
-        if connections.len() >= self.connections_max {
+        let mut connected = self.connected.lock();
+        if connected.outboxes.len() >= self.connections_max {
             return None;
         }
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        connections.insert(id, outbox.clone());
-        if self.memory.is_alarmed() {
-            outbox.push_news(Event::Blocked(LOW_ON_MEMORY));
+        connected.outboxes.insert(id, outbox.clone());
+        if let Some(reason) = connected.reason() {
+            outbox.push_news(Event::Blocked(reason));
         }
         Some(id)
     }
 
     /// Removes a connection that has ended.
     pub fn leave(&self, id: ConnectionId) {
-        let mut connections = self.connections.lock();
-        connections.remove(&id);
-        if connections.len() * 4 < connections.capacity() {
-            connections.shrink_to_fit();
+        let outboxes = &mut self.connected.lock().outboxes;
+        outboxes.remove(&id);
+        if outboxes.len() * 4 < outboxes.capacity() {
+            outboxes.shrink_to_fit();
         }
-        if connections.is_empty() {
+        if outboxes.is_empty() {
             self.last_gone.notify_waiters();
         }
     }
 
     /// How many connections there are.
     pub fn connection_count(&self) -> usize {
-        self.connections.lock().len()
+        self.connected.lock().outboxes.len()
+    }
+
+    /// What publishers are held back for.
+    pub fn alarms(&self) -> Alarms<'_> {
+        Alarms(&self.connected)
     }
 
     /// Tells every connection to end with `error`.
     pub fn close_all(&self, error: &AmqpError) {
-        for outbox in self.connections.lock().values() {
+        for outbox in self.connected.lock().outboxes.values() {
             outbox.push_news(Event::Close(error.clone()));
         }
     }
 
     /// Ends every connection without a word.
     pub fn kill_all(&self) {
-        for outbox in self.connections.lock().values() {
+        for outbox in self.connected.lock().outboxes.values() {
             outbox.kill();
         }
     }
@@ -157,26 +160,25 @@ impl Shared {
         }
         // Under the lock, so that a raise and the clear that follows reach every connection in that order. Again until the
         // alarm fits what is held: somebody may have changed that just before the alarm rose, and seen nothing to clear.
-        let connections = self.connections.lock();
+        let mut connected = self.connected.lock();
         loop {
             let held_bytes = self.memory.held_bytes();
-            let blocked = match self.memory.check() {
+            let limit_bytes = self.memory.limit_bytes();
+            match self.memory.check() {
                 AlarmChange::None => return,
-                AlarmChange::Raised => true,
-                AlarmChange::Cleared => false,
-            };
-            if blocked {
-                let limit_bytes = self.memory.limit_bytes();
-                tracing::warn!(
-                    held_bytes,
-                    limit_bytes,
-                    "memory alarm: publishers are held back until queues drain"
-                );
-            } else {
-                tracing::info!(held_bytes, "memory alarm cleared");
-            }
-            for outbox in connections.values() {
-                outbox.push_news(if blocked { Event::Blocked(LOW_ON_MEMORY) } else { Event::Unblocked });
+                AlarmChange::Raised => {
+                    connected.set(Alarm::Memory, true);
+                    tracing::warn!(
+                        held_bytes,
+                        limit_bytes,
+                        "memory alarm: publishers are held back until queues drain; let consumers catch up, or raise \
+                         limits.memory (--memory-limit)"
+                    );
+                }
+                AlarmChange::Cleared => {
+                    connected.set(Alarm::Memory, false);
+                    tracing::info!(held_bytes, limit_bytes, "memory alarm cleared");
+                }
             }
         }
     }

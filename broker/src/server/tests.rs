@@ -1,5 +1,6 @@
 //! Conversations with drivers, without sockets: what only the server's own parts can get wrong, above all order.
 
+mod alarms;
 mod peer;
 mod prefetch;
 
