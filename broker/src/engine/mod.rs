@@ -4,6 +4,7 @@
 //! out after it has let them go.
 
 mod arena;
+pub mod definitions;
 pub mod exchange;
 pub mod queue;
 pub mod topology;
@@ -12,6 +13,6 @@ pub mod topology;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
-/// A queue, as the server numbers them. Never reused while the broker runs.
+/// A queue, as the server numbers them. Never reused; a durable queue keeps its number over restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(pub u64);

@@ -10,31 +10,42 @@ use amq_protocol::types::FieldTable;
 use foldhash::{HashMap, HashMapExt};
 
 use super::{
-    ConnectionId,
+    ConnectionId, QueueId,
     arena::Arena,
+    definitions::DefinitionChange,
     exchange::{Entry, ExchangeKind, ExchangeOptions, HeadersRule, RouteTable, Target},
     queue::QueueOptions,
 };
 use crate::error::AmqpError;
 
 mod bindings;
+mod changes;
+mod checks;
 mod listing;
 mod names;
+mod restore;
 mod route;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use self::listing::{BindingView, ExchangeView, QueueView};
 use self::{
     bindings::{BindingSpec, BindingTable},
+    checks::{RESERVED_PREFIX, check_binding_ends, check_not_default, check_not_reserved},
     names::ByName,
+};
+pub use self::{
+    listing::{BindingView, ExchangeView, QueueView},
+    restore::RestoreError,
 };
 
 /// The default exchange is the first one made.
 const DEFAULT_EXCHANGE: u32 = 0;
 
-/// What begins with this is the broker's to create.
-const RESERVED_PREFIX: &str = "amq.";
+/// What a topology must know of the server's handle of a queue.
+pub trait Handle: Clone {
+    /// The queue's number, which outlives a restart if the queue does.
+    fn id(&self) -> QueueId;
+}
 
 /// What a binding leads to, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +94,7 @@ pub struct Topology<Q> {
     exchanges: Arena<ExchangeEntry>,
     exchange_names: HashMap<ByName<ExchangeOptions>, u32>,
     bindings: BindingTable,
+    changes: Vec<DefinitionChange>,
 }
 
 #[derive(Debug)]
@@ -118,7 +130,7 @@ impl ExchangeEntry {
     }
 }
 
-impl<Q: Clone> Topology<Q> {
+impl<Q: Handle> Topology<Q> {
     /// A vhost with the exchanges that every vhost has.
     #[must_use]
     pub fn new(vhost: &str) -> Self {
@@ -131,6 +143,7 @@ impl<Q: Clone> Topology<Q> {
             exchanges: Arena::default(),
             exchange_names: HashMap::new(),
             bindings: BindingTable::default(),
+            changes: Vec::new(),
         };
         for (name, kind, internal) in [
             ("", ExchangeKind::Direct, false),
@@ -141,7 +154,7 @@ impl<Q: Clone> Topology<Q> {
             ("amq.match", ExchangeKind::Headers, false),
             ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
         ] {
-            topology.add_exchange(ExchangeOptions::predeclared(name, kind, internal));
+            topology.add_exchange(Arc::new(ExchangeOptions::predeclared(name, kind, internal)));
         }
         debug_assert_eq!(topology.exchange_names.get(""), Some(&DEFAULT_EXCHANGE));
         topology
@@ -161,6 +174,8 @@ impl<Q: Clone> Topology<Q> {
             return Ok(Outcome::Unchanged);
         }
         check_not_reserved("exchange", &options.name)?;
+        let options = Arc::new(options);
+        self.note_exchange(&options);
         self.add_exchange(options);
         Ok(Outcome::Changed)
     }
@@ -206,16 +221,14 @@ impl<Q: Clone> Topology<Q> {
         // RabbitMQ names the exchange when both are missing.
         let source = self.exchange_number(source)?;
         let target = self.target(destination)?;
-        let rule = match self.exchanges[source].routes {
-            RouteTable::Headers(_) => HeadersRule::parse(arguments)?,
-            _ => HeadersRule::default(),
-        };
+        let rule = self.headers_rule(source, arguments)?;
         self.check_owner(target, by)?;
         let spec =
             BindingSpec { source, target, routing_key: routing_key.into(), arguments: arguments.clone() };
         if self.bindings.find(&spec).is_some() {
             return Ok(Outcome::Unchanged);
         }
+        self.note_binding(&spec);
         self.link(spec, rule);
         Ok(Outcome::Changed)
     }
@@ -272,19 +285,8 @@ impl<Q: Clone> Topology<Q> {
         }
         let options = Arc::new(options);
         let queue = make(options.clone());
-        let number = self.queues.insert(QueueEntry {
-            options: options.clone(),
-            owner,
-            queue: queue.clone(),
-            slot_in_exclusive: 0,
-            incoming: Vec::new(),
-        });
-        self.queue_names.insert(ByName(options), number);
-        if let Some(owner) = owner {
-            let owned = self.exclusive.entry(owner).or_default();
-            self.queues[number].slot_in_exclusive = append(owned, number);
-        }
-        self.generation += 1;
+        self.note_queue(&options, &queue);
+        self.add_queue(options, owner, queue.clone());
         Ok(Declared { queue, created: true })
     }
 
@@ -310,6 +312,7 @@ impl<Q: Clone> Topology<Q> {
         }
         self.drop_unused(suspects);
         let entry = self.queues.remove(number)?;
+        self.note_no_queue(&entry.options);
         if let Some(owner) = entry.owner
             && let Some(owned) = self.exclusive.get_mut(&owner)
         {
@@ -329,8 +332,7 @@ impl<Q: Clone> Topology<Q> {
         self.exclusive.get(&owner).into_iter().flatten().map(|&queue| &self.queues[queue].queue)
     }
 
-    fn add_exchange(&mut self, options: ExchangeOptions) {
-        let options = Arc::new(options);
+    fn add_exchange(&mut self, options: Arc<ExchangeOptions>) {
         let number = self.exchanges.insert(ExchangeEntry {
             options: options.clone(),
             routes: RouteTable::new(options.kind),
@@ -340,6 +342,30 @@ impl<Q: Clone> Topology<Q> {
         });
         self.exchange_names.insert(ByName(options), number);
         self.generation += 1;
+    }
+
+    fn add_queue(&mut self, options: Arc<QueueOptions>, owner: Option<ConnectionId>, queue: Q) {
+        let number = self.queues.insert(QueueEntry {
+            options: options.clone(),
+            owner,
+            queue,
+            slot_in_exclusive: 0,
+            incoming: Vec::new(),
+        });
+        self.queue_names.insert(ByName(options), number);
+        if let Some(owner) = owner {
+            let owned = self.exclusive.entry(owner).or_default();
+            self.queues[number].slot_in_exclusive = append(owned, number);
+        }
+        self.generation += 1;
+    }
+
+    /// What a binding asks of headers; nothing unless it leads from a headers exchange.
+    fn headers_rule(&self, source: u32, arguments: &FieldTable) -> Result<HeadersRule, AmqpError> {
+        match self.exchanges[source].routes {
+            RouteTable::Headers(_) => HeadersRule::parse(arguments),
+            _ => Ok(HeadersRule::default()),
+        }
     }
 
     fn link(&mut self, spec: BindingSpec, rule: HeadersRule) {
@@ -358,6 +384,7 @@ impl<Q: Clone> Topology<Q> {
     /// Takes a binding out of all lists; returns its source.
     fn unlink(&mut self, number: u32) -> Option<u32> {
         let binding = self.bindings.remove(number)?;
+        self.note_no_binding(&binding.spec);
         let (source, target) = (binding.spec.source, binding.spec.target);
         let exchange = &mut self.exchanges[source];
         if let Some(moved) = exchange.routes.remove(&binding.spec.routing_key, binding.slot_in_routes) {
@@ -384,6 +411,7 @@ impl<Q: Clone> Topology<Q> {
         }
         if let Some(exchange) = self.exchanges.remove(number) {
             self.exchange_names.remove(exchange.options.name.as_str());
+            self.note_no_exchange(&exchange.options);
         }
         self.generation += 1;
     }
@@ -464,27 +492,4 @@ fn take(list: &mut Vec<u32>, at: u32) -> Option<u32> {
         *list = Vec::new();
     }
     list.get(at as usize).copied()
-}
-
-fn check_not_default(exchange: &str) -> Result<(), AmqpError> {
-    if exchange.is_empty() {
-        return Err(AmqpError::access_refused("operation not permitted on the default exchange"));
-    }
-    Ok(())
-}
-
-fn check_binding_ends(destination: Destination<'_>, source: &str) -> Result<(), AmqpError> {
-    if let Destination::Exchange(name) = destination {
-        check_not_default(name)?;
-    }
-    check_not_default(source)
-}
-
-fn check_not_reserved(what: &str, name: &str) -> Result<(), AmqpError> {
-    if name.starts_with(RESERVED_PREFIX) {
-        return Err(AmqpError::access_refused(format!(
-            "{what} name '{name}' contains reserved prefix 'amq.*'"
-        )));
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@ use crate::engine::QueueId;
 use crate::engine::queue::{
     self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Queue, QueueOptions, Removed, Seq, Taken,
 };
+use crate::engine::topology::Handle;
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
 use crate::session::action::{Delivery, DeliveryRef, Event, NO_SLOT, Settlement, SourceId};
@@ -54,6 +55,12 @@ impl std::fmt::Debug for SharedQueue {
             .field("id", &self.id)
             .field("name", &self.options.name)
             .finish_non_exhaustive()
+    }
+}
+
+impl Handle for QueueHandle {
+    fn id(&self) -> QueueId {
+        self.id
     }
 }
 

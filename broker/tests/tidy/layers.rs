@@ -35,7 +35,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "session", may_use: &["wire", "error", "limits", "metrics"], never: IMPURE },
     Layer {
         name: "engine",
-        may_use: &["wire::properties", "wire::message", "error", "limits", "metrics"],
+        may_use: &["wire::properties", "wire::message", "wire::table", "error", "limits", "metrics"],
         never: IMPURE,
     },
     Layer {

@@ -2,7 +2,7 @@
 
 use amq_protocol::types::FieldTable;
 
-use super::{Destination, QueueEntry, Target, Topology};
+use super::{BindingSpec, Destination, Handle, QueueEntry, Target, Topology};
 use crate::engine::{ConnectionId, exchange::ExchangeOptions, queue::QueueOptions};
 
 /// An exchange in a listing.
@@ -44,7 +44,7 @@ pub struct BindingView<'a> {
     pub durable: bool,
 }
 
-impl<Q: Clone> Topology<Q> {
+impl<Q: Handle> Topology<Q> {
     /// The vhost's name.
     #[must_use]
     pub fn vhost(&self) -> &str {
@@ -79,7 +79,7 @@ impl<Q: Clone> Topology<Q> {
 
     /// All bindings.
     pub fn bindings(&self) -> impl Iterator<Item = BindingView<'_>> {
-        self.bindings.arena.iter().map(|(number, _)| self.binding(number))
+        self.bindings.arena.iter().map(|(_, binding)| self.view_of(&binding.spec))
     }
 
     /// The bindings from an exchange; none if it does not exist.
@@ -102,7 +102,11 @@ impl<Q: Clone> Topology<Q> {
     }
 
     fn binding(&self, number: u32) -> BindingView<'_> {
-        let spec = &self.bindings.arena[number].spec;
+        self.view_of(&self.bindings.arena[number].spec)
+    }
+
+    /// A binding whose ends are there, whether it is there itself or not.
+    pub(super) fn view_of<'a>(&'a self, spec: &'a BindingSpec) -> BindingView<'a> {
         let source = &self.exchanges[spec.source].options;
         let (destination, durable) = match spec.target {
             Target::Queue(queue) => {

@@ -8,11 +8,11 @@ use std::cell::LazyCell;
 use amq_protocol::types::FieldTable;
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
-use super::{DEFAULT_EXCHANGE, Topology};
+use super::{DEFAULT_EXCHANGE, Handle, Topology};
 use crate::engine::exchange::{ExchangeKind, Matched, Target};
 use crate::error::AmqpError;
 
-impl<Q: Clone> Topology<Q> {
+impl<Q: Handle> Topology<Q> {
     /// Appends the queues that a message goes to, each once. `headers` is called at most once, and only for a headers
     /// exchange. 404 if the exchange is missing, 403 if it is internal.
     pub fn route(

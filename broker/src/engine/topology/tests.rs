@@ -7,7 +7,9 @@ use amq_protocol::types::AMQPValue;
 use super::*;
 use crate::{engine::queue::QueueDeclare, error::ReplyCode};
 
+mod changes;
 mod model;
+mod restart;
 mod routing;
 
 /// Small numbers from a seed (splitmix64), so that a failure can be repeated.
@@ -42,6 +44,13 @@ const OTHER: ConnectionId = ConnectionId(2);
 
 /// The handle of a queue is its name here.
 type Names = Topology<String>;
+
+impl Handle for String {
+    /// The first bytes of the name, so that short names have different numbers.
+    fn id(&self) -> QueueId {
+        QueueId(self.bytes().take(8).fold(0, |id, byte| id << 8 | u64::from(byte)))
+    }
+}
 
 fn no_arguments() -> FieldTable {
     FieldTable::default()
