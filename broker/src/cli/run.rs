@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-use warren::Broker;
 use warren::config::{Auth, Config, LogFormat};
+use warren::{Broker, StartError};
 
 use super::{banner, files};
 use crate::logging;
@@ -36,10 +36,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // Before the broker is reachable, so that no signal meets the default action, which is to die at once.
     let mut signals = Signals::new().context("listening for signals")?;
     let port = config.listen.port;
-    let broker = Broker::start(config.clone())
-        .await
-        .map_err(anyhow::Error::from)
-        .map_err(|error| explain_start(error, port))?;
+    let broker = Broker::start(config.clone()).await.map_err(|error| explain_start(error, port))?;
 
     if config.log.format == LogFormat::Json {
         // For whoever collects logs and does not see the banner.
@@ -80,8 +77,12 @@ fn is_exposed(config: &Config) -> bool {
 }
 
 /// Adds what to do to the errors that a user can do something about.
-fn explain_start(error: anyhow::Error, port: u16) -> anyhow::Error {
-    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+fn explain_start(error: StartError, port: u16) -> anyhow::Error {
+    let kind = match &error {
+        StartError::Listen { source, .. } => Some(source.kind()),
+        _ => None,
+    };
+    let error = anyhow::Error::from(error);
     let advice = match kind {
         Some(ErrorKind::AddrInUse) => format!(
             "port {port} is in use, perhaps by RabbitMQ or another Warren; \
@@ -160,10 +161,10 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_explained_with_what_to_do() {
-        let cause =
-            anyhow::Error::new(io::Error::from(ErrorKind::AddrInUse)).context("listening on 127.0.0.1:5672");
-        let text = format!("{:#}", explain_start(cause, 5672));
-        assert!(text.starts_with("cannot start: listening on 127.0.0.1:5672: "), "{text}");
+        let source = io::Error::from(ErrorKind::AddrInUse);
+        let error = StartError::Listen { address: "127.0.0.1:5672".parse().unwrap(), source };
+        let text = format!("{:#}", explain_start(error, 5672));
+        assert!(text.starts_with("cannot start: cannot listen on 127.0.0.1:5672: "), "{text}");
         assert!(text.contains("port 5672 is in use") && text.contains("--port"), "{text}");
     }
 
@@ -182,7 +183,10 @@ mod tests {
 
     #[test]
     fn other_errors_keep_their_causes() {
-        let text = format!("{:#}", explain_start(anyhow::anyhow!("no luck"), 1));
-        assert_eq!(text, "cannot start: no luck");
+        let text = format!("{:#}", explain_start(StartError::NoAddress, 1));
+        assert_eq!(
+            text,
+            "cannot start: no address to listen on: none is configured, or this machine has none of them"
+        );
     }
 }

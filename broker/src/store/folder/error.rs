@@ -80,8 +80,8 @@ pub enum FolderError {
         /// With what.
         path: PathBuf,
     },
-    /// The system refused something else.
-    #[error("cannot {action} {}: {source}", path.display())]
+    /// The system refused something else; what it said is the source.
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,

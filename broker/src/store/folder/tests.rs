@@ -164,11 +164,10 @@ fn a_refused_permission_says_as_whom_to_run() {
         FolderError::from_io("create", PathBuf::from("/srv/w"), denied).to_string(),
         "not allowed to create /srv/w; run warren as the user who owns the data folder, or choose another folder with --data"
     );
-    let full = io::Error::from(ErrorKind::ReadOnlyFilesystem);
-    assert_eq!(
-        FolderError::from_io("create", PathBuf::from("/srv/w"), full).to_string(),
-        "cannot create /srv/w: read-only filesystem or storage medium"
-    );
+    let full = io::Error::from(ErrorKind::StorageFull);
+    let error = FolderError::from_io("create", PathBuf::from("/srv/w"), full);
+    assert_eq!(error.to_string(), "cannot create /srv/w");
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no storage space");
 }
 
 /// With a real folder where the tests do not run as root, to whom nothing is forbidden.
