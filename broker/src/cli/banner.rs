@@ -1,4 +1,5 @@
-//! The few lines a starting broker prints: where it listens, where its data is, how to connect, how to stop.
+//! The few lines a starting broker prints: where it listens, where its data is and what can still be lost, how to connect,
+//! how to stop.
 //!
 //! Text only; `run.rs` prints it once the listeners are open.
 
@@ -13,20 +14,21 @@ pub(super) fn banner(config: &Config, addrs: &[SocketAddr]) -> String {
     for addr in addrs {
         let _ = writeln!(out, "  listening  amqp://{addr}");
     }
-    let _ = writeln!(out, "  data       {}", data(config));
+    match &config.data.folder {
+        Some(folder) => {
+            let sync = config.store.sync;
+            let _ = writeln!(out, "  data       {}", folder.display());
+            let _ = writeln!(out, "  sync       {sync}: {}", sync.loses());
+        }
+        None => {
+            out.push_str("  data       none: everything is kept in memory and gone when the broker stops\n");
+        }
+    }
     if let Some(addr) = addrs.first() {
         let _ = writeln!(out, "  connect    {}", connect(config, reachable(*addr)));
     }
     out.push_str("  stop       Ctrl-C, or SIGTERM; a second one stops at once\n");
     out
-}
-
-fn data(config: &Config) -> String {
-    let kept = "messages are kept in memory in this version and are gone when it stops";
-    match &config.data.folder {
-        Some(folder) => format!("{} (not used yet: {kept})", folder.display()),
-        None => format!("no folder ({kept})"),
-    }
 }
 
 fn connect(config: &Config, addr: SocketAddr) -> String {
@@ -54,7 +56,9 @@ pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use warren::config::{Data, Secret};
+    use std::time::Duration;
+
+    use warren::config::{Data, Secret, Sync};
 
     use super::*;
 
@@ -67,7 +71,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("amqp://guest:guest@127.0.0.1:4242 (from this machine only)"), "{text}");
-        assert!(text.contains("kept in memory"), "{text}");
     }
 
     #[test]
@@ -83,6 +86,31 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(text.contains("no folder"), "{text}");
+        assert!(
+            text.contains("  data       none: everything is kept in memory and gone when the broker stops\n")
+        );
+        assert!(!text.contains("sync"), "{text}");
+    }
+
+    #[test]
+    fn the_data_folder_is_named_with_what_its_sync_mode_loses() {
+        let mut config = Config::default();
+        let text = banner(&config, &[]);
+        assert!(
+            text.contains(
+                "  data       warren-data\n  sync       always: nothing confirmed is lost when the process is killed \
+                 or the power fails\n"
+            ),
+            "{text}"
+        );
+        config.store.sync = Sync::Interval(Duration::from_millis(200));
+        let text = banner(&config, &[]);
+        assert!(
+            text.contains(
+                "  sync       interval=200ms: nothing confirmed is lost when the process is killed; a power failure \
+                 takes what was confirmed in the last 200 ms\n"
+            ),
+            "{text}"
+        );
     }
 }
