@@ -171,6 +171,26 @@ impl Message {
         size_of::<Head>() + 2 * size_of::<usize>() + self.bytes().len() + large
     }
 
+    /// Its bytes as they can be stored: where the parts end, the exchange, routing key and properties one after the
+    /// other, and the body. [`Message::from_parts`] makes the same message of them.
+    #[must_use]
+    pub fn parts(&self) -> (MessageParts, &[u8], &[u8]) {
+        let head = self.head();
+        let parts = MessageParts {
+            exchange_bytes: head.exchange_bytes,
+            routing_key_bytes: head.routing_key_bytes,
+            properties_bytes: head.properties_bytes,
+            persistent: head.persistent,
+        };
+        (parts, &self.bytes()[..self.body_at()], self.body())
+    }
+
+    /// Tells shared messages apart: equal for clones, different for others while both are alive.
+    #[must_use]
+    pub fn identity(&self) -> usize {
+        self.inner.as_ptr().addr()
+    }
+
     fn body_at(&self) -> usize {
         let head = self.head();
         usize::from(head.exchange_bytes)

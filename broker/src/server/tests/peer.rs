@@ -17,7 +17,7 @@ use crate::engine::QueueId;
 use crate::engine::queue::{Seq, SeqRange};
 use crate::server::driver::Driver;
 use crate::server::{Shared, shared_state};
-use crate::store::{DurableListener, Epoch, Store};
+use crate::store::{DurableListener, Epoch, Kept, Store};
 use crate::wire::frame::{Decoded, Frame, decode};
 use crate::wire::message::Message;
 
@@ -59,8 +59,8 @@ impl ManualStore {
 }
 
 impl Store for ManualStore {
-    fn append(&self, queue: QueueId, _: Seq, _: &Message) -> Epoch {
-        self.log.lock().push(Logged::Append(queue));
+    fn append(&self, queue: QueueId, _: Kept, messages: &mut Vec<(Seq, Message)>) -> Epoch {
+        messages.drain(..).for_each(|_| self.log.lock().push(Logged::Append(queue)));
         Epoch(self.appended.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
@@ -72,7 +72,17 @@ impl Store for ManualStore {
         self.log.lock().push(Logged::Settle(queue));
     }
 
+    fn delivered(&self, _: QueueId, _: Seq) {}
+
+    fn returned(&self, _: QueueId, _: &[(Seq, u16)]) {}
+
     fn remove_queue(&self, _: QueueId) {}
+
+    fn define(&self, _: Vec<u8>, _: Option<Vec<u8>>) {}
+
+    fn current(&self) -> Epoch {
+        Epoch(self.appended.load(Ordering::SeqCst) + 1)
+    }
 
     fn durable(&self) -> Epoch {
         Epoch(self.durable.load(Ordering::SeqCst))

@@ -1,0 +1,232 @@
+//! What the flusher does between commits: checkpoints, removing segments that hold nothing any more, and rewriting those that
+//! hold little.
+
+use std::collections::HashMap;
+use std::fs;
+use std::fs::File;
+
+use super::checkpoint::{Position, Snapshot};
+use super::flusher::{FlushError, Flusher};
+use super::index::SegmentUse;
+use super::load::read_extent;
+use super::log::commit::FRAME_BYTES;
+use super::log::frame::{FrameBuilder, MOVED, UNTIL_RESTART};
+use super::log::segment::SegmentId;
+use crate::engine::queue::Seq;
+
+/// While the broker is busy a checkpoint is due after this much log: a start after a crash reads no more.
+const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// While the broker is busy, segments are rewritten only when the log is larger than twice what is live in it, and this.
+const SLACK_BYTES: u64 = 128 * 1024 * 1024;
+
+/// The same while it is idle.
+const IDLE_SLACK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Segments of which at most this share is live are worth rewriting, in percent.
+const WORTH_PERCENT: u64 = 50;
+
+/// A segment counts as this large at least: so that many small ones, from many starts, become few.
+const SMALL_BYTES: u64 = 1024 * 1024;
+
+/// How much log is written between two looks while the broker is busy.
+const LOOK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// When the flusher looked last, and whether there is more to do.
+#[derive(Debug, Default)]
+pub(super) struct House {
+    pub(super) looked_at: Position,
+    /// Something was written, or is to be done once the broker is idle.
+    pub(super) open: bool,
+}
+
+impl Flusher {
+    /// Where the log ends.
+    fn position(&self) -> Position {
+        match &self.active {
+            Some(active) => Position { segment: active.id(), at: active.bytes(), frame: self.end.frame },
+            None => Position { segment: self.end.segment, at: 0, frame: self.end.frame },
+        }
+    }
+
+    /// Looks after the log. `idle` says that nothing came for a while.
+    ///
+    /// # Errors
+    ///
+    /// [`FlushError`] if rewriting a segment fails as any commit may.
+    pub(super) fn keep_house(&mut self, idle: bool) -> Result<(), FlushError> {
+        self.checkpoints.poll();
+        let position = self.position();
+        let little_new = position.segment == self.house.looked_at.segment
+            && position.at.saturating_sub(self.house.looked_at.at) < LOOK_BYTES;
+        if !idle && little_new {
+            self.house.open |= position != self.house.looked_at;
+            return Ok(());
+        }
+        self.house.looked_at = position;
+        let segments: Vec<(SegmentId, SegmentUse)> = self.core.index.lock().segments().collect();
+        if idle {
+            self.leave_dead_segment(&segments);
+        }
+        self.remove_dead(&segments);
+        let rewritten = self.rewrite_one(&segments, idle)?;
+        let checkpointed = self.checkpoint_if_due(idle);
+        self.house.open = rewritten || checkpointed || self.checkpoints.is_running() || !idle;
+        Ok(())
+    }
+
+    /// The newest segment is not written any more if nothing in it is live, so that it can be removed.
+    fn leave_dead_segment(&mut self, segments: &[(SegmentId, SegmentUse)]) {
+        let dead = |active: SegmentId| {
+            segments.iter().any(|(id, held)| *id == active && held.live == 0 && held.bytes > SMALL_BYTES)
+        };
+        if self.is_synced() && self.active.as_ref().is_some_and(|active| dead(active.id())) {
+            self.active = None;
+        }
+    }
+
+    fn is_sealed(&self, id: SegmentId) -> bool {
+        self.active.as_ref().is_none_or(|active| active.id() != id)
+    }
+
+    /// Removes the segments of which nothing is live and that no checkpoint needs.
+    fn remove_dead(&mut self, segments: &[(SegmentId, SegmentUse)]) {
+        let covered = self.checkpoints.covered();
+        for (id, held) in segments {
+            if held.live > 0 || *id >= covered.segment || !self.is_sealed(*id) {
+                continue;
+            }
+            let path = id.path(&self.core.log);
+            match fs::remove_file(&path) {
+                Ok(()) => self.core.index.lock().remove_segment(*id),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    self.core.index.lock().remove_segment(*id);
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove a file of the log that is not needed");
+                }
+            }
+        }
+    }
+
+    fn checkpoint_if_due(&mut self, idle: bool) -> bool {
+        if !self.checkpoints.is_ready() {
+            return false;
+        }
+        let position = self.position();
+        let covered = self.checkpoints.covered();
+        let newest = self.checkpoints.newest();
+        let (mut ahead, mut dead) = (0, 0);
+        for (id, held) in self.core.index.lock().segments() {
+            if id >= newest.segment {
+                ahead += held.bytes;
+            }
+            if held.live == 0 && id >= covered.segment && self.is_sealed(id) {
+                dead += held.bytes;
+            }
+        }
+        let due = if idle { dead > 0 } else { ahead.max(dead) >= CHECKPOINT_BYTES };
+        if !due || position <= covered {
+            return false;
+        }
+        let (snapshot, files) = self.snapshot();
+        self.checkpoints.start(snapshot, files, &self.core);
+        true
+    }
+
+    /// The state now, and the files that must be synced before it is written down.
+    fn snapshot(&mut self) -> (Snapshot, Vec<File>) {
+        let position = self.position();
+        let snapshot = Snapshot::take(position, &self.core.index.lock(), &self.definitions);
+        let mut files = std::mem::take(&mut self.unsynced_segments);
+        if !self.is_synced() {
+            files.extend(self.active.as_ref().and_then(|active| active.handle().ok()));
+        }
+        (snapshot, files)
+    }
+
+    /// Writes what a later start wants to find, so that it has nothing to replay.
+    pub(super) fn checkpoint_at_close(&mut self) {
+        self.checkpoints.wait();
+        let position = self.position();
+        if position > self.checkpoints.newest() {
+            let (snapshot, files) = self.snapshot();
+            self.checkpoints.write_now(snapshot, &files);
+        }
+    }
+
+    /// Moves what is live in the emptiest segment to the end of the log, if that is worth it.
+    fn rewrite_one(&mut self, segments: &[(SegmentId, SegmentUse)], idle: bool) -> Result<bool, FlushError> {
+        let total: u64 = segments.iter().map(|(_, held)| held.bytes).sum();
+        let slack = if idle { IDLE_SLACK_BYTES } else { SLACK_BYTES };
+        if total <= slack {
+            return Ok(false);
+        }
+        let live = self.live_bytes();
+        let live_of = |id: &SegmentId| live.get(id).copied().unwrap_or(0);
+        if total <= 2 * live.values().sum::<u64>() + slack {
+            return Ok(false);
+        }
+        let emptiest = segments
+            .iter()
+            .filter(|(id, held)| held.live > 0 && self.is_sealed(*id))
+            .map(|(id, held)| (live_of(id) * 100 / held.bytes.max(SMALL_BYTES), *id))
+            .min();
+        match emptiest {
+            Some((percent, id)) if percent <= WORTH_PERCENT => self.rewrite(id).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Bytes of what is live, by segment. A message in several queues counts for each.
+    fn live_bytes(&self) -> HashMap<SegmentId, u64> {
+        let mut bytes: HashMap<SegmentId, u64> = HashMap::new();
+        let index = self.core.index.lock();
+        for (_, queue) in index.queues() {
+            for extent in queue.durable.extents().chain(queue.until_restart.extents()) {
+                *bytes.entry(extent.segment).or_default() +=
+                    extent.bytes / (extent.last - extent.first + 1) * extent.live;
+            }
+        }
+        bytes
+    }
+
+    fn rewrite(&mut self, segment: SegmentId) -> Result<(), FlushError> {
+        let extents = self.core.index.lock().extents_in(segment);
+        tracing::debug!(segment = segment.0, extents = extents.len(), "rewriting what is live in a segment");
+        let mut frame = FrameBuilder::default();
+        for (queue, until_restart, extent) in extents {
+            let settled = {
+                let index = self.core.index.lock();
+                let Some(held) = index.queue(queue) else { continue };
+                let lane = if until_restart { &held.until_restart } else { &held.durable };
+                lane.settled_in(extent.first, extent.last)
+            };
+            let wanted = (extent.first, extent.last);
+            let raw = match read_extent(&self.core, queue, until_restart, &extent, wanted, &settled) {
+                Ok(raw) => raw,
+                Err(error) => {
+                    tracing::error!(segment = segment.0, %error, "cannot read what is live in a segment");
+                    return Ok(());
+                }
+            };
+            for seq in raw.damaged {
+                self.core.note(|pending| pending.settle(queue, Seq(seq)));
+            }
+            let flags = MOVED | if until_restart { UNTIL_RESTART } else { 0 };
+            for message in raw.whole {
+                let record = frame.add_copy(message.entry, &message.bytes);
+                frame.hold(queue, message.seq, record, flags);
+            }
+            // Between extents only: a move that a crash cut off must not have taken half of one away.
+            if frame.bodies_bytes() >= FRAME_BYTES {
+                self.write(&frame, 0)?;
+                frame.clear();
+            }
+        }
+        if !frame.is_empty() {
+            self.write(&frame, 0)?;
+        }
+        self.sync_now()
+    }
+}

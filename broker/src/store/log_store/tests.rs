@@ -1,0 +1,283 @@
+//! The store against a naive model: random operations, closed or copied as a crash would leave it, opened again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::store::flusher::SEGMENT_BYTES;
+
+const QUEUE: QueueId = QueueId(7);
+
+fn message(body: &[u8]) -> Message {
+    Message::new("exchange", "key", &[0x10, 0, 2], true, body)
+}
+
+fn open(data: &Path) -> (LogStore, Restored) {
+    let (store, restored) = LogStore::open(data, Sync::Always).expect("the store opens");
+    store.on_durable(Box::new(|_| {}));
+    (store, restored)
+}
+
+fn wait_durable(store: &LogStore, epoch: Epoch) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while store.durable() < epoch {
+        assert!(Instant::now() < deadline, "epoch {epoch:?} never became durable");
+        thread::yield_now();
+    }
+}
+
+fn append(store: &LogStore, queue: QueueId, messages: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Epoch {
+    let mut messages = messages.into_iter().map(|(seq, body)| (Seq(seq), message(&body))).collect();
+    store.append(queue, Kept::Durably, &mut messages)
+}
+
+/// Everything that a queue holds, by number.
+fn contents(store: &LogStore, restored: &Restored, queue: QueueId) -> BTreeMap<u64, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let Some((range, count)) = restored.queues.get(&queue).and_then(|queue| queue.messages) else {
+        return found;
+    };
+    let mut from = range.first;
+    while from <= range.last {
+        let loaded = store.load(queue, from, range.last, 100_000).expect("loads");
+        assert!(loaded.damaged.is_empty(), "damaged: {:?}", loaded.damaged);
+        for (seq, message, _) in loaded.messages {
+            assert!(found.insert(seq.0, message.body().to_vec()).is_none(), "{seq:?} came twice");
+        }
+        from = Seq(loaded.up_to.expect("tells how far").0 + 1);
+    }
+    assert_eq!(found.len() as u64, count);
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("has a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            // A checkpoint may just be replacing its files.
+            drop(fs::copy(entry.path(), target));
+        }
+    }
+}
+
+#[test]
+fn what_was_appended_and_not_settled_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = open(folder.path());
+    let epoch = append(&store, QUEUE, (0..100).map(|seq| (seq, vec![b'x'; 100])));
+    wait_durable(&store, epoch);
+    store.settle(QUEUE, &[Seq(3), Seq(50)]);
+    store.settle_ranges(QUEUE, &[SeqRange { first: Seq(90), last: Seq(99) }]);
+    store.delivered(QUEUE, Seq(60));
+    store.returned(QUEUE, &[(Seq(4), 2)]);
+    store.define(b"a definition".to_vec(), Some(b"its value".to_vec()));
+    store.close().expect("closes");
+    let (store, restored) = open(folder.path());
+    assert_eq!(restored.definitions, BTreeMap::from([(b"a definition".to_vec(), b"its value".to_vec())]));
+    let queue = restored.queues[&QUEUE];
+    assert_eq!((queue.next_seq, queue.delivered), (Seq(100), Some(Seq(60))));
+    let found: BTreeSet<u64> = contents(&store, &restored, QUEUE).into_keys().collect();
+    assert_eq!(found, (0..90).filter(|seq| ![3, 50].contains(seq)).collect());
+    let loaded = store.load(QUEUE, Seq(4), Seq(5), 1).expect("loads");
+    assert_eq!(
+        loaded.messages.iter().map(|(seq, _, count)| (seq.0, *count)).collect::<Vec<_>>(),
+        [(4, 2), (5, 0)]
+    );
+}
+
+#[test]
+fn what_is_kept_until_a_restart_is_loaded_before_and_gone_after() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = open(folder.path());
+    append(&store, QUEUE, [(0, vec![0]), (2, vec![2]), (4, vec![4])]);
+    let mut transient = [1, 3, 5].map(|seq| (Seq(seq), message(&[9]))).to_vec();
+    let epoch = store.append(QUEUE, Kept::UntilRestart, &mut transient);
+    wait_durable(&store, epoch);
+    let seqs = |from: u64| {
+        let loaded = store.load(QUEUE, Seq(from), Seq(5), 1_000_000).expect("loads");
+        loaded.messages.iter().map(|(seq, ..)| seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(0), [0, 1, 2, 3, 4, 5]);
+    store.settle(QUEUE, &[Seq(1), Seq(2)]);
+    wait_durable(&store, append(&store, QueueId(8), [(0, vec![])]));
+    assert_eq!(seqs(0), [0, 3, 4, 5]);
+    store.close().expect("closes");
+    let (store, restored) = open(folder.path());
+    assert_eq!(contents(&store, &restored, QUEUE).into_keys().collect::<Vec<_>>(), [0, 4]);
+}
+
+#[test]
+fn an_emptied_log_takes_little_room_and_one_old_message_does_not_pin_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = open(folder.path());
+    let per_segment = SEGMENT_BYTES / 100_000;
+    for seq in 0..8 * per_segment {
+        wait_durable(&store, append(&store, QUEUE, [(seq, vec![b'x'; 100_000])]));
+    }
+    store.settle_ranges(QUEUE, &[SeqRange { first: Seq(1), last: Seq(8 * per_segment) }]);
+    let log_bytes = || -> u64 {
+        let files = fs::read_dir(folder.path().join(LOG_FOLDER)).expect("lists");
+        files.map(|file| file.expect("lists").metadata().map_or(0, |held| held.len())).sum()
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while log_bytes() > 1_000_000 {
+        assert!(Instant::now() < deadline, "the log still has {} bytes", log_bytes());
+        thread::sleep(Duration::from_millis(20));
+    }
+    store.close().expect("closes");
+    let (store, restored) = open(folder.path());
+    assert_eq!(contents(&store, &restored, QUEUE), BTreeMap::from([(0, vec![b'x'; 100_000])]));
+}
+
+#[test]
+fn a_flipped_bit_costs_the_message_it_lies_in_and_is_set_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = open(folder.path());
+    wait_durable(
+        &store,
+        append(&store, QUEUE, (0..50).map(|seq| (seq, vec![u8::try_from(seq).expect("small"); 500]))),
+    );
+    store.close().expect("closes");
+    let segment = fs::read_dir(folder.path().join(LOG_FOLDER))
+        .expect("lists")
+        .next()
+        .expect("a segment")
+        .expect("lists");
+    let mut bytes = fs::read(segment.path()).expect("reads");
+    let at = bytes.windows(500).position(|bytes| bytes == [17; 500]).expect("message 17 is there");
+    bytes[at + 77] ^= 4;
+    fs::write(segment.path(), bytes).expect("writes");
+    let (store, _) = open(folder.path());
+    let loaded = store.load(QUEUE, Seq(0), Seq(49), 1_000_000).expect("loads");
+    assert_eq!(loaded.damaged, [Seq(17)]);
+    assert_eq!(loaded.messages.len(), 49);
+    assert_eq!(store.damage_count(), 1);
+    let kept: Vec<_> = fs::read_dir(folder.path().join(DAMAGED_FOLDER)).expect("lists").collect();
+    assert_eq!(kept.len(), 1);
+    store.close().expect("closes");
+    let (store, restored) = open(folder.path());
+    assert_eq!(contents(&store, &restored, QUEUE).len(), 49, "what is lost is settled");
+}
+
+/// A queue of the model: what is stored, and what of it is only perhaps durable.
+#[derive(Debug, Default)]
+struct Model {
+    queues: BTreeMap<u64, BTreeMap<u64, Vec<u8>>>,
+    next: BTreeMap<u64, u64>,
+    definitions: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// A small generator (xorshift64*).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32).try_into().expect("32 bits are left")
+    }
+}
+
+fn random_bytes(rng: &mut Rng, max: u32) -> Vec<u8> {
+    let len = match rng.next() % 20 {
+        0 => rng.next() % (200 * max),
+        1 => 0,
+        _ => rng.next() % max,
+    };
+    let seed = rng.next().to_le_bytes();
+    seed.iter().copied().cycle().take(len as usize).collect()
+}
+
+/// One random operation on both.
+fn step(rng: &mut Rng, store: &LogStore, model: &mut Model) {
+    let id = u64::from(rng.next() % 4);
+    let queue = QueueId(id);
+    match rng.next() % 12 {
+        0..6 => {
+            let count = 1 + rng.next() % 30;
+            let bodies: Vec<Vec<u8>> = (0..count).map(|_| random_bytes(rng, 2000)).collect();
+            let next = model.next.entry(id).or_default();
+            // A gap is a transient message that was never stored.
+            *next += u64::from(rng.next() % 2);
+            let messages: Vec<(u64, Vec<u8>)> = (*next..).zip(bodies).collect();
+            *next += u64::from(count);
+            model.queues.entry(id).or_default().extend(messages.iter().cloned());
+            append(store, queue, messages);
+        }
+        6..10 => {
+            let held = model.queues.entry(id).or_default();
+            let seqs: Vec<u64> =
+                held.keys().copied().filter(|_| rng.next().is_multiple_of(3)).take(40).collect();
+            seqs.iter().for_each(|seq| drop(held.remove(seq)));
+            store.settle(queue, &seqs.into_iter().map(Seq).collect::<Vec<_>>());
+        }
+        10 => {
+            let held = model.queues.entry(id).or_default();
+            if let Some((&first, _)) = held.first_key_value() {
+                let last = first + u64::from(rng.next() % 100);
+                held.retain(|seq, _| !(first..=last).contains(seq));
+                store.settle_ranges(queue, &[SeqRange { first: Seq(first), last: Seq(last) }]);
+            }
+        }
+        _ => {
+            let key = vec![u8::try_from(rng.next() % 5).expect("small")];
+            let value = rng.next().is_multiple_of(2).then(|| random_bytes(rng, 20));
+            match &value {
+                Some(value) => drop(model.definitions.insert(key.clone(), value.clone())),
+                None => drop(model.definitions.remove(&key)),
+            }
+            store.define(key, value);
+        }
+    }
+}
+
+fn check(store: &LogStore, restored: &Restored, model: &Model) {
+    assert_eq!(restored.findings, [String::new(); 0]);
+    assert_eq!(restored.definitions, model.definitions);
+    for (&id, held) in &model.queues {
+        let found = contents(store, restored, QueueId(id));
+        assert_eq!(found.keys().collect::<Vec<_>>(), held.keys().collect::<Vec<_>>(), "queue {id}");
+        assert!(found == *held, "bodies of queue {id} differ");
+    }
+}
+
+#[test]
+fn random_operations_survive_closing_and_crashing() {
+    let seed = std::env::var("WARREN_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| super::super::flusher::now_ms() | 1);
+    println!("WARREN_SEED={seed}");
+    let mut rng = Rng(seed);
+    let root = tempfile::tempdir().expect("a folder");
+    let mut data: PathBuf = root.path().join("0");
+    fs::create_dir_all(&data).expect("a folder");
+    let mut model = Model::default();
+    for round in 1..30 {
+        let (store, restored) = open(&data);
+        check(&store, &restored, &model);
+        for _ in 0..rng.next() % 60 {
+            step(&mut rng, &store, &mut model);
+            if rng.next().is_multiple_of(8) {
+                wait_durable(&store, store.current());
+            }
+        }
+        if rng.next().is_multiple_of(2) {
+            store.close().expect("closes");
+        } else {
+            // The barrier, and then what a killed process would leave.
+            store.define(b"barrier".to_vec(), None);
+            let epoch = store.append(QueueId(99), Kept::Durably, &mut vec![(Seq(round), message(b""))]);
+            wait_durable(&store, epoch);
+            let next = root.path().join(round.to_string());
+            copy(&data, &next);
+            drop(store);
+            data = next;
+        }
+    }
+}

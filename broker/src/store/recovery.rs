@@ -1,0 +1,304 @@
+//! Finding out at a start what a data folder holds.
+//!
+//! The newest checkpoint that is whole, and then the log from its position on: heads and runs only, no bodies. What is damaged
+//! costs itself, is named in the log, and kept aside. Nothing found is changed here, except that damaged copies of the
+//! state are moved away.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{self, COPIES, Checkpoints, CopyError, Position, Snapshot};
+use super::damage::Damage;
+use super::flusher::LogEnd;
+use super::index::{FramePlace, Index, Source};
+use super::log::frame::MOVED;
+use super::log::ops::{self, Op};
+use super::log::scan::{Found, Scanned, SegmentReader};
+use super::log::segment::SegmentId;
+
+/// Why a data folder cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The operating system refuses something.
+    #[error("cannot read {path}")]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A newer version wrote a part of it.
+    #[error("cannot read {path}: {reason}; start the version of Warren that wrote it")]
+    Version {
+        /// Which part.
+        path: PathBuf,
+        /// Which version.
+        reason: String,
+    },
+}
+
+/// What a data folder holds.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) index: Index,
+    pub(super) definitions: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(super) end: LogEnd,
+    pub(super) checkpoints: Checkpoints,
+    /// What went wrong, in words.
+    pub(super) findings: Vec<String>,
+}
+
+/// Reads the data folder at `data`.
+///
+/// # Errors
+///
+/// [`RecoveryError`] if files cannot be read, not if they are damaged.
+pub(super) fn recover(data: &Path, damage: &Damage) -> Result<Recovered, RecoveryError> {
+    let log = data.join(super::LOG_FOLDER);
+    fs::create_dir_all(&log).map_err(|source| RecoveryError::Read { path: log.clone(), source })?;
+    let mut findings = Vec::new();
+    let copies = read_copies(data, damage, &mut findings)?;
+    let found = [0, 1]
+        .map(|copy: usize| copies[copy].as_ref().map(|(snapshot, _)| (snapshot.sequence, snapshot.position)));
+    let newest = copies.into_iter().flatten().max_by_key(|(snapshot, _)| snapshot.sequence);
+    let (start, definitions, index) = match newest {
+        Some((snapshot, index)) => (snapshot.position, snapshot.definitions(), index),
+        None => (Position::default(), BTreeMap::new(), Index::default()),
+    };
+    let mut replay = Replay { log, index, definitions, next_frame: start.frame, findings, damage };
+    let next_segment = replay.run(start)?;
+    let Replay { index, definitions, next_frame, findings, .. } = replay;
+    Ok(Recovered {
+        index,
+        definitions,
+        end: LogEnd { segment: next_segment, frame: next_frame },
+        checkpoints: Checkpoints::new(data, found),
+        findings,
+    })
+}
+
+type Copy = Option<(Snapshot, Index)>;
+
+/// Both copies of the state, as far as they are whole. Damaged ones are moved away.
+fn read_copies(data: &Path, damage: &Damage, findings: &mut Vec<String>) -> Result<[Copy; 2], RecoveryError> {
+    let mut copies: [Copy; 2] = [None, None];
+    let mut damaged = 0;
+    for (copy, name) in copies.iter_mut().zip(COPIES) {
+        let path = data.join(name);
+        let reason = match checkpoint::read(&path) {
+            Ok(None) => continue,
+            Ok(Some(snapshot)) => match snapshot.index() {
+                Some(index) => {
+                    *copy = Some((snapshot, index));
+                    continue;
+                }
+                None => "an entry makes no sense".to_owned(),
+            },
+            Err(error @ CopyError::Version(_)) => {
+                return Err(RecoveryError::Version { path, reason: error.to_string() });
+            }
+            Err(CopyError::Incomplete) => {
+                // A crash while it was written: what the other copy is for.
+                let _ = fs::remove_dir_all(&path);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        findings.push(format!("{}: {reason}; the other copy and the log take its place", path.display()));
+        damaged += 1;
+        damage.take_away(&path).map_err(|source| RecoveryError::Read { path, source })?;
+    }
+    if damaged > 0 && copies.iter().all(Option::is_none) {
+        findings.push(
+            "both copies of the state are damaged: it is rebuilt from the log alone, so definitions older than the log's first \
+             file are gone, and messages may return that were acknowledged"
+                .to_owned(),
+        );
+    }
+    Ok(copies)
+}
+
+/// Reading the log from a position on.
+struct Replay<'a> {
+    log: PathBuf,
+    index: Index,
+    definitions: BTreeMap<Vec<u8>, Vec<u8>>,
+    next_frame: u64,
+    findings: Vec<String>,
+    damage: &'a Damage,
+}
+
+impl Replay<'_> {
+    /// Replays everything from `start` on and tells the number of the segment that is to come next.
+    fn run(&mut self, start: Position) -> Result<SegmentId, RecoveryError> {
+        let mut next = start.segment;
+        let segments = self.segments()?;
+        for (place, &(id, bytes)) in segments.iter().enumerate() {
+            next = next.max(SegmentId(id.0 + 1));
+            self.index.set_segment_bytes(id, bytes);
+            if id >= start.segment {
+                let from = if id == start.segment { start.at } else { 0 };
+                let is_last = place + 1 == segments.len();
+                self.segment(id, from, is_last)
+                    .map_err(|source| RecoveryError::Read { path: id.path(&self.log), source })?;
+            }
+        }
+        self.forget_missing(&segments);
+        Ok(next)
+    }
+
+    fn segments(&self) -> Result<Vec<(SegmentId, u64)>, RecoveryError> {
+        let list = || -> io::Result<Vec<(SegmentId, u64)>> {
+            let mut found = Vec::new();
+            for entry in fs::read_dir(&self.log)? {
+                let entry = entry?;
+                if let Some(id) = entry.file_name().to_str().and_then(SegmentId::of_file) {
+                    found.push((id, entry.metadata()?.len()));
+                }
+            }
+            found.sort_unstable();
+            Ok(found)
+        };
+        list().map_err(|source| RecoveryError::Read { path: self.log.clone(), source })
+    }
+
+    fn segment(&mut self, id: SegmentId, from: u64, is_last: bool) -> io::Result<()> {
+        let Some(reader) = SegmentReader::open(&self.log, id)? else {
+            let path = id.path(&self.log);
+            // Empty or zero: a crash came before its head was on the disk, and so before anything in it was confirmed.
+            let bytes = fs::read(&path)?;
+            if bytes.iter().any(|&byte| byte != 0) {
+                self.findings
+                    .push(format!("{}: its head is damaged; nothing in it can be read", path.display()));
+                self.damage.keep(&format!("{:016x}.log", id.0), &bytes);
+            }
+            return Ok(());
+        };
+        let mut gaps = Vec::new();
+        let mut last_frame_at = 0;
+        for scanned in reader.scan(from, u64::MAX) {
+            match scanned? {
+                Scanned::Frame(found) => {
+                    last_frame_at = found.at;
+                    if found.repaired {
+                        self.findings.push(format!(
+                            "{}: the frame at {} was damaged and is repaired",
+                            id.path(&self.log).display(),
+                            found.at
+                        ));
+                    }
+                    let damaged = if is_last { reader.damaged_records(&found)? } else { Vec::new() };
+                    if damaged.is_empty() || !self.is_move(&found) {
+                        self.frame(id, &found);
+                        self.forget_records(id, &reader, &found, &damaged)?;
+                    }
+                }
+                Scanned::Gap { from, to } => gaps.push((from, to)),
+            }
+        }
+        for (from, to) in gaps {
+            if from > last_frame_at && is_last {
+                // Where a crash cut the log off; nothing of it was confirmed.
+                tracing::info!(
+                    segment = id.0,
+                    from,
+                    to,
+                    "the log ends in the middle of a write that was not confirmed"
+                );
+                continue;
+            }
+            if from > last_frame_at && !is_last {
+                // The same, at an earlier start; or damage. Told apart by nothing, so it is kept.
+                tracing::warn!(segment = id.0, from, to, "the last bytes of a segment cannot be read");
+            } else {
+                self.findings
+                    .push(format!("{}: bytes {from} to {to} are damaged", id.path(&self.log).display()));
+            }
+            let len = usize::try_from(to - from).unwrap_or(usize::MAX);
+            self.damage.keep(&format!("{:016x}-{from}.frames", id.0), &reader.read(from, len)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the frame only moved messages whose earlier place is still there.
+    fn is_move(&self, found: &Found) -> bool {
+        found.meta.runs.iter().any(|run| {
+            run.flags & MOVED != 0
+                && self.index.queue(run.queue).is_some_and(|queue| queue.live_in(run.first, run.last()) > 0)
+        })
+    }
+
+    /// Only the last segment can have been cut off in the middle of a write, with any part of it missing. What is missing
+    /// was not confirmed then; or it is damaged. Told apart by nothing, so it is kept and named.
+    fn forget_records(
+        &mut self,
+        segment: SegmentId,
+        reader: &SegmentReader,
+        found: &Found,
+        damaged: &[usize],
+    ) -> io::Result<()> {
+        let offsets = found.meta.record_offsets();
+        for &record in damaged {
+            let at = found.at + found.head.bodies_at() as u64 + offsets[record];
+            let bytes = reader.read(at, found.meta.records[record].len as usize)?;
+            self.damage.keep(&format!("{:016x}-{at}.record", segment.0), &bytes);
+            for run in &found.meta.runs {
+                let Some(place) = record.checked_sub(run.record as usize) else { continue };
+                if place < run.count as usize {
+                    let seq = run.first + place as u64;
+                    tracing::warn!(
+                        segment = segment.0,
+                        queue = run.queue.0,
+                        seq,
+                        "a message at the end of the log is incomplete: cut off before it was confirmed, or damaged"
+                    );
+                    self.index.apply(&Op::Settled { queue: run.queue, ranges: vec![(seq, seq)] });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, segment: SegmentId, found: &Found) {
+        let place = FramePlace { segment, at: found.at, end: found.at + found.head.frame_bytes() as u64 };
+        let Some(ops) = ops::decode_all(&found.meta.ops) else {
+            self.findings.push(format!(
+                "{}: the frame at {} says something this version does not know",
+                segment.path(&self.log).display(),
+                found.at
+            ));
+            return;
+        };
+        for op in ops {
+            self.index.apply(&op);
+            match op {
+                Op::Define { key, value: Some(value) } => drop(self.definitions.insert(key, value)),
+                Op::Define { key, value: None } => drop(self.definitions.remove(&key)),
+                _ => {}
+            }
+        }
+        let bytes = self.index.segment_bytes(segment);
+        self.index.add_messages(place, &found.head, &found.meta, Source::Replayed);
+        self.index.set_segment_bytes(segment, bytes);
+        self.next_frame = self.next_frame.max(found.head.number + 1);
+    }
+
+    /// Forgets what lies in segments that are gone: somebody removed a file.
+    fn forget_missing(&mut self, segments: &[(SegmentId, u64)]) {
+        let present = |id: SegmentId| segments.binary_search_by_key(&id, |(id, _)| *id).is_ok();
+        let missing: Vec<(SegmentId, u64)> =
+            self.index.segments().filter(|(id, _)| !present(*id)).map(|(id, held)| (id, held.live)).collect();
+        for (id, live) in missing {
+            if live > 0 {
+                let path = id.path(&self.log);
+                self.findings.push(format!("{} is missing, and with it {live} messages", path.display()));
+                for (queue, _, extent) in self.index.extents_in(id) {
+                    self.index.apply(&Op::Settled { queue, ranges: vec![(extent.first, extent.last)] });
+                }
+            }
+            self.index.remove_segment(id);
+        }
+    }
+}
