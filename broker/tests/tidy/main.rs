@@ -11,9 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use layers::layer_violations;
+use source::without_comments_and_literals;
 
 /// The hard limit; 500 is what to aim for.
 const LINES_MAX: usize = 800;
+
+/// The one package with code that the compiler cannot check: a library that tests preload, and no part of the broker.
+const UNSAFE_PACKAGE: &str = "tests/disk-shim/";
 
 /// Folders that hold no source of ours.
 const SKIPPED_FOLDERS: [&str; 7] =
@@ -88,6 +92,7 @@ fn violations(name: &str, text: &str) -> Vec<String> {
         }
         found.extend(layer_violations(name, text));
     }
+    check_unsafe(name, text, &mut found);
     found
 }
 
@@ -95,6 +100,27 @@ fn violations(name: &str, text: &str) -> Vec<String> {
 fn has_module_header(text: &str) -> bool {
     let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
     first.is_some_and(|line| line.strip_prefix("//!").is_some_and(|words| !words.trim().is_empty()))
+}
+
+/// Unsafe code stays in its one package; all others have the workspace's lints, which forbid it.
+fn check_unsafe(name: &str, text: &str, found: &mut Vec<String>) {
+    if name.starts_with(UNSAFE_PACKAGE) {
+        return;
+    }
+    if name.ends_with(".rs") {
+        for (number, line) in (1..).zip(without_comments_and_literals(text).lines()) {
+            if line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe") {
+                found.push(format!(":{number}: unsafe code outside of {UNSAFE_PACKAGE}"));
+            }
+        }
+    } else if name.ends_with("Cargo.toml")
+        // Fuzzing is a workspace of its own, which has no lints to share.
+        && !name.starts_with("fuzz/")
+        && text.contains("[package]")
+        && !text.contains("[lints]\nworkspace = true\n")
+    {
+        found.push(": a package without the workspace's lints".to_owned());
+    }
 }
 
 /// Cargo's lock file may name one registry and nothing else as a source; npm's names no addresses, so that everybody's own
@@ -126,6 +152,12 @@ fn the_checks_find_what_they_look_for() {
         ("client/src/a.rs", "//! Space. \nfn a() {}\t\n", 2),
         ("client/src/a.rs", "//! No newline.", 1),
         ("client/src/a.rs", long.as_str(), 1),
+        ("client/src/a.rs", "//! Good.\nfn a() { unsafe { b() } }\n", 1),
+        ("client/src/a.rs", "//! Never unsafe.\nfn not_unsafe() { \"unsafe\" }\n", 0),
+        ("tests/disk-shim/src/a.rs", "//! Good.\nunsafe fn a() {}\n", 0),
+        ("client/Cargo.toml", "[package]\n\n[lints]\nworkspace = true\n", 0),
+        ("client/Cargo.toml", "[package]\n", 1),
+        ("Cargo.toml", "[workspace]\n", 0),
         ("README.md", private.as_str(), 1),
         ("README.md", "Good.\n", 0),
         (

@@ -5,7 +5,8 @@ pub(crate) fn code_only(text: &str) -> String {
     without_tests(&without_comments_and_literals(text))
 }
 
-fn without_comments_and_literals(text: &str) -> String {
+/// `text` with comments and the contents of literals replaced by blanks; lines keep their numbers.
+pub(crate) fn without_comments_and_literals(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
