@@ -1,7 +1,9 @@
-//! The broker under test: a fresh Warren process per test, or the one that `AMQP_URL` names. It does not speak AMQP,
-//! except to remove from a foreign broker what a test left there.
+//! The broker under test: a fresh Warren process per test, or the one that `AMQP_URL` names. A Warren can be killed and
+//! started again on its data folder. It does not speak AMQP, except to remove from a foreign broker what a test left
+//! there.
 
 use std::env;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,9 +29,19 @@ pub struct Broker {
     url: String,
     port: u16,
     names: Mutex<Vec<Name>>,
-    // Declared before the folder, so that the process has ended when the folder is removed.
+    // Declared before the folder, so that the process has ended when the folder is removed. None while a Warren is down.
     program: Option<Program>,
-    data: Option<TempDir>,
+    // None for a broker that is not ours.
+    own: Option<Own>,
+}
+
+/// What it takes to start a Warren once more.
+#[derive(Debug)]
+struct Own {
+    data: TempDir,
+    /// 0 for a free one.
+    listen: u16,
+    arguments: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,28 +61,69 @@ impl Broker {
 
     /// A fresh Warren with further command-line arguments, whatever `AMQP_URL` says.
     pub fn warren(arguments: &[&str]) -> Self {
+        Self::on_port(0, arguments)
+    }
+
+    /// The same at a fixed port, where it is again after every restart.
+    pub fn warren_on_fixed_port(arguments: &[&str]) -> Self {
+        Self::on_port(lasting_port(), arguments)
+    }
+
+    fn on_port(listen: u16, arguments: &[&str]) -> Self {
         let data = TempDir::new().expect("a temporary folder can be made");
-        // A relative path is meant from the root of the workspace, where cargo is usually called.
-        let named = env::var_os("WARREN_BIN").map(|path| workspace().join(path));
-        let mut command = Command::new(named.unwrap_or_else(|| built("warren")));
-        command.args(["--port", "0", "--data"]).arg(data.path()).args(arguments).current_dir(data.path());
-        for (variable, _) in env::vars_os() {
-            // The settings of the person who runs the tests must not change what they see, except for how much is logged.
-            if variable.to_string_lossy().starts_with("WARREN_") && variable != "WARREN_LOG" {
-                command.env_remove(variable);
-            }
-        }
-        let program = Program::start("warren", command.env("NO_COLOR", "1"));
-        let announcement = program.wait_for("amqp://");
-        let port = port_in(&announcement)
-            .unwrap_or_else(|| panic!("warren announced an address without a port: {announcement}"));
-        let url = format!("amqp://guest:guest@127.0.0.1:{port}/%2F");
-        Self { url, port, names: Mutex::default(), program: Some(program), data: Some(data) }
+        let own = Own { data, listen, arguments: arguments.iter().map(|&text| text.to_owned()).collect() };
+        let mut broker =
+            Self { url: String::new(), port: 0, names: Mutex::default(), program: None, own: Some(own) };
+        broker.start_again();
+        broker
     }
 
     fn foreign(url: String) -> Self {
         let port = port_in(&url).unwrap_or(5672);
-        Self { url, port, names: Mutex::default(), program: None, data: None }
+        Self { url, port, names: Mutex::default(), program: None, own: None }
+    }
+
+    /// Starts a Warren that is down on the data folder that it left, and waits until it is ready.
+    pub fn start_again(&mut self) {
+        let program = self.own().start();
+        let announcement = program.wait_for("amqp://");
+        self.port = port_in(&announcement)
+            .unwrap_or_else(|| panic!("warren announced an address without a port: {announcement}"));
+        self.url = format!("amqp://guest:guest@127.0.0.1:{}/%2F", self.port);
+        self.program = Some(program);
+    }
+
+    /// Starts a Warren that is down and kills it with SIGKILL after this time, ready or not.
+    pub fn die_while_starting(&mut self, after: Duration) {
+        self.program = Some(self.own().start());
+        thread::sleep(after);
+        self.crash();
+    }
+
+    /// Ends a Warren with SIGKILL. It must have lived until then and have reported no error.
+    pub fn crash(&mut self) {
+        let mut program = self.program.take().expect("a Warren that runs");
+        if let Some(status) = program.ended_within(Duration::ZERO) {
+            panic!("warren ended by itself: {status}");
+        }
+        program.kill_now();
+        assert_no_complaints(&program);
+    }
+
+    /// Ends a Warren with SIGTERM. It must end well and have reported no error.
+    pub fn shut_down(&mut self) {
+        let mut program = self.program.take().expect("a Warren that runs");
+        Self::stop(&mut program);
+    }
+
+    /// Restarts a Warren in an orderly way.
+    pub fn restart(&mut self) {
+        self.shut_down();
+        self.start_again();
+    }
+
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect("a Warren of ours")
     }
 
     /// The address for clients, with user and password.
@@ -85,7 +138,7 @@ impl Broker {
 
     /// Whether this is somebody else's broker, of which more cannot be expected than AMQP and RabbitMQ's extensions.
     pub fn is_foreign(&self) -> bool {
-        self.program.is_none()
+        self.own.is_none()
     }
 
     /// The process of a Warren, to signal it or to look at its log.
@@ -95,7 +148,7 @@ impl Broker {
 
     /// The data folder of a Warren.
     pub fn data(&self) -> Option<&Path> {
-        self.data.as_ref().map(TempDir::path)
+        self.own.as_ref().map(|own| own.data.path())
     }
 
     /// A queue name that no other test uses; a foreign broker loses the queue at the end of the test.
@@ -131,24 +184,49 @@ impl Broker {
         let status =
             status.unwrap_or_else(|| panic!("warren was still running {STOP_LIMIT:?} after SIGTERM"));
         assert!(status.success(), "warren did not stop cleanly: {status}");
-        let complaints: Vec<String> =
-            program.all_lines().into_iter().filter(|line| is_complaint(line)).collect();
-        assert!(complaints.is_empty(), "warren logged errors of its own: {complaints:#?}");
+        assert_no_complaints(program);
+    }
+}
+
+impl Own {
+    fn start(&self) -> Program {
+        // A relative path is meant from the root of the workspace, where cargo is usually called.
+        let named = env::var_os("WARREN_BIN").map(|path| workspace().join(path));
+        let mut command = Command::new(named.unwrap_or_else(|| built("warren")));
+        let port = self.listen.to_string();
+        command.args(["--port", &port, "--data"]).arg(self.data.path()).args(&self.arguments);
+        command.current_dir(self.data.path());
+        for (variable, _) in env::vars_os() {
+            // The settings of the person who runs the tests must not change what they see, except for how much is logged.
+            if variable.to_string_lossy().starts_with("WARREN_") && variable != "WARREN_LOG" {
+                command.env_remove(variable);
+            }
+        }
+        Program::start("warren", command.env("NO_COLOR", "1"))
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        match &mut self.program {
-            // After a failure the log is what matters: the program prints it when it is dropped.
-            Some(_) if thread::panicking() => {}
-            Some(program) => Self::stop(program),
-            None => {
+        match (&mut self.program, &mut self.own) {
+            // After a failure the log is what matters, which the program prints when it is dropped, and the data.
+            (_, Some(own)) if thread::panicking() => {
+                own.data.disable_cleanup(true);
+                println!("--- warren's data folder is left at {}", own.data.path().display());
+            }
+            (Some(program), _) => Self::stop(program),
+            (None, Some(_)) => {}
+            (None, None) => {
                 let names = self.names.get_mut().unwrap_or_else(PoisonError::into_inner);
                 remove(self.url.clone(), std::mem::take(names));
             }
         }
     }
+}
+
+fn assert_no_complaints(program: &Program) {
+    let complaints: Vec<String> = program.all_lines().into_iter().filter(|line| is_complaint(line)).collect();
+    assert!(complaints.is_empty(), "warren logged errors of its own: {complaints:#?}");
 }
 
 /// A peer's fault is logged as a warning at most, so an error in the log, or a panic, is Warren's own.
@@ -161,6 +239,21 @@ fn is_complaint(line: &str) -> bool {
 fn unique(base: &str) -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     format!("{base}-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A free port that stays free while a broker is down: below those that the system hands out by itself, to listeners
+/// that ask for any and to connections.
+fn lasting_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    // Test processes that run at the same time begin at different places.
+    let start = std::process::id().wrapping_mul(97);
+    (0..COUNT)
+        .map(|_| start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT + FIRST)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port between 20000 and 32000")
 }
 
 /// The port in the first `amqp://host:port` of a text.

@@ -161,7 +161,7 @@ impl Program {
         }
     }
 
-    fn kill_now(&mut self) {
+    pub(crate) fn kill_now(&mut self) {
         // Fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
