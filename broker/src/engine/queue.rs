@@ -2,28 +2,29 @@
 //!
 //! A plain data structure. It decides who gets which message and when; the server carries the [`Effect`]s out, holds
 //! the lock, and keeps what must survive. It knows no channels (they appear as a [`ChannelGate`]), no clock and no
-//! store. Called by the server's queue handle only.
+//! store, but which of its messages a store keeps. Called by the server's queue handle only.
 
 use std::sync::Arc;
 
 use crate::wire::message::Message;
 
 use consumers::{ConsumerKey, Consumers};
-use ready::{ReadyMessage, ReadyMessages};
+use ready::{ReadyMessage, ReadyMessages, held_bytes};
 use unacked::{UnackedMessage, UnackedMessages};
 
 mod consumers;
+mod effect;
 mod options;
+mod paging;
 mod ready;
 mod unacked;
 
+pub use effect::{Effect, NothingTaken, Removed, SeqRange, Taken};
 pub use options::{QueueDeclare, QueueKind, QueueOptions, type_name};
+pub use paging::{PagedIn, PagedRange, Restored, WantedRange};
 
 /// The slot of a delivery that needs no acknowledgement.
 pub const NO_SLOT: u32 = u32::MAX;
-
-/// What a message in a queue costs beside itself, in bytes.
-const ENTRY_BYTES: usize = size_of::<ReadyMessage>();
 
 /// A consumer of one queue. A later consumer of the same queue has another id as long as fewer than 4096 consumers came
 /// and went in between.
@@ -99,75 +100,15 @@ pub trait ChannelGate {
     fn try_acquire(&mut self, consumer: ConsumerId) -> bool;
 }
 
-/// What the server is to do, in this order.
-#[derive(Debug)]
-pub enum Effect {
-    /// Hand a message to a consumer.
-    Deliver {
-        /// Whom to.
-        consumer: ConsumerId,
-        /// How it is settled; [`NO_SLOT`] if it need not be.
-        slot: u32,
-        /// Whether it was delivered before.
-        redelivered: bool,
-        /// The message.
-        message: Message,
-    },
-    /// Tell a consumer that its queue is gone.
-    ConsumerCancelled {
-        /// Whom.
-        consumer: ConsumerId,
-    },
-    /// A message that the store keeps (a persistent one in a durable queue) is done.
-    Settled {
-        /// Which.
-        seq: Seq,
-    },
-    /// All messages that the store keeps in these ranges are done.
-    Purged {
-        /// Ascending and disjoint. Contain no message that the queue still holds.
-        ranges: Box<[SeqRange]>,
-    },
-}
-
-/// Sequence numbers from `first` to `last`, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeqRange {
-    /// The lowest.
-    pub first: Seq,
-    /// The highest.
-    pub last: Seq,
-}
-
-/// A message taken with `basic.get`.
-#[derive(Debug)]
-pub struct Taken {
-    /// The message.
-    pub message: Message,
-    /// How it is settled; [`NO_SLOT`] if it need not be.
-    pub slot: u32,
-    /// Whether it was delivered before.
-    pub redelivered: bool,
-    /// Ready messages left.
-    pub remaining: u32,
-    /// The message is done with this and the store keeps it: as [`Effect::Settled`].
-    pub settled: Option<Seq>,
-}
-
-/// Messages that a queue holds no more. They may be millions: drop this where nobody waits for a lock.
-#[derive(Debug, Default)]
-#[must_use = "it is to be dropped without a lock held"]
-pub struct Removed {
-    /// How many of them were ready.
-    pub ready: u32,
-    _messages: (ReadyMessages, UnackedMessages),
-}
-
 /// A queue.
 #[derive(Debug)]
 pub struct Queue {
     options: Arc<QueueOptions>,
     next_seq: Seq,
+    /// No message with this number or a larger one was ever handed out.
+    never_delivered: Seq,
+    /// Messages with a lower number may have been handed out before a restart.
+    restored_delivered: Seq,
     ready: ReadyMessages,
     unacked: UnackedMessages,
     consumers: Consumers,
@@ -183,6 +124,8 @@ impl Queue {
             consumers: Consumers::new(options.single_active_consumer),
             options,
             next_seq: Seq(0),
+            never_delivered: Seq(0),
+            restored_delivered: Seq(0),
             ready: ReadyMessages::default(),
             unacked: UnackedMessages::default(),
             memory_bytes: 0,
@@ -197,27 +140,32 @@ impl Queue {
         self.next_seq = Seq(seq.0 + 1);
         if !self.deleted {
             self.memory_bytes += held_bytes(&message);
-            self.ready.push(ReadyMessage { seq, message, redelivered: false });
+            let stored = self.options.durable && message.is_persistent();
+            self.ready.push(ReadyMessage { seq, message, returned: 0, stored });
         }
         seq
     }
 
-    /// Delivers until no message is ready or no consumer can take one: message by message to the consumers of the
-    /// highest priority that has an eligible one, in turn.
+    /// Delivers until no message is ready in memory or no consumer can take one: message by message to the consumers of
+    /// the highest priority that has an eligible one, in turn.
     pub fn dispatch(&mut self, gate: &mut (impl ChannelGate + ?Sized), effects: &mut Vec<Effect>) {
-        while !self.ready.is_empty() {
-            let Some(turn) = self.consumers.next(gate) else {
-                return;
-            };
-            let Some(ReadyMessage { seq, message, redelivered }) = self.ready.pop() else {
-                return;
-            };
-            self.consumers.delivered(&turn, message.body().len());
-            let slot = self.hand_out(seq, &message, turn.ack_mode, Some(turn.key));
-            let settled = (slot == NO_SLOT && self.is_stored(&message)).then_some(seq);
-            effects.push(Effect::Deliver { consumer: turn.consumer(), slot, redelivered, message });
-            effects.extend(settled.map(|seq| Effect::Settled { seq }));
+        let mut delivered = None;
+        while self.ready.has_next() {
+            let Some(turn) = self.consumers.next(gate) else { break };
+            let Some(entry) = self.ready.pop() else { break };
+            self.consumers.delivered(&turn, entry.message.body().len());
+            let out = self.hand_out(entry, turn.ack_mode, Some(turn.key));
+            let (consumer, slot) = (turn.consumer(), out.slot);
+            effects.push(Effect::Deliver {
+                consumer,
+                slot,
+                redelivered: out.redelivered,
+                message: out.message,
+            });
+            effects.extend(out.settled.map(|seq| Effect::Settled { seq }));
+            delivered = out.delivered.or(delivered);
         }
+        effects.extend(delivered.map(|up_to| Effect::Delivered { up_to }));
     }
 
     /// Settles outstanding deliveries. Requeued messages return to their places and count as redelivered. Credit goes
@@ -228,22 +176,27 @@ impl Queue {
         }
         let mut returned = Vec::new();
         for &slot in slots {
-            let Some(UnackedMessage { seq, message, holder }) = self.unacked.remove(slot) else {
+            let Some(unacked) = self.unacked.remove(slot) else {
                 debug_assert!(false, "slot {slot} holds no message");
                 continue;
             };
+            let UnackedMessage { seq, message, holder, returned: count, stored } = unacked;
             if let Some(holder) = holder {
                 self.consumers.settled(holder);
             }
             match settlement {
                 Settlement::Ack | Settlement::Discard => {
                     self.memory_bytes -= held_bytes(&message);
-                    if self.is_stored(&message) {
+                    if stored {
                         effects.push(Effect::Settled { seq });
                     }
                 }
                 Settlement::Requeue => {
-                    let entry = ReadyMessage { seq, message, redelivered: true };
+                    let count = count.saturating_add(1);
+                    if stored && self.options.durable {
+                        effects.push(Effect::Returned { seq, count });
+                    }
+                    let entry = ReadyMessage { seq, message, returned: count, stored };
                     if slots.len() == 1 { self.ready.put_back(entry) } else { returned.push(entry) }
                 }
             }
@@ -252,11 +205,18 @@ impl Queue {
     }
 
     /// Takes one message for `basic.get`, whatever prefetch limits there are.
-    pub fn take(&mut self, ack_mode: AckMode) -> Option<Taken> {
-        let ReadyMessage { seq, message, redelivered } = self.ready.pop()?;
-        let slot = self.hand_out(seq, &message, ack_mode, None);
-        let settled = (slot == NO_SLOT && self.is_stored(&message)).then_some(seq);
-        Some(Taken { message, slot, redelivered, remaining: self.ready_count(), settled })
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it is not in memory.
+    pub fn take(&mut self, ack_mode: AckMode) -> Result<Taken, NothingTaken> {
+        let Some(entry) = self.ready.pop() else {
+            let empty = self.ready.len() == 0;
+            return Err(if empty { NothingTaken::Empty } else { NothingTaken::PagedOut });
+        };
+        let HandedOut { message, slot, redelivered, settled, delivered } =
+            self.hand_out(entry, ack_mode, None);
+        Ok(Taken { message, slot, redelivered, remaining: self.ready_count(), settled, delivered })
     }
 
     /// Registers a consumer; it gets messages with the next [`Queue::dispatch`].
@@ -288,19 +248,9 @@ impl Queue {
     pub fn purge(&mut self, effects: &mut Vec<Effect>) -> Removed {
         let count = self.ready_count();
         let removed = std::mem::take(&mut self.ready);
-        let mut ranges: Vec<SeqRange> = Vec::new();
-        let mut any_stored = false;
-        for ReadyMessage { seq, message, .. } in removed.iter() {
-            self.memory_bytes -= held_bytes(message);
-            any_stored |= self.is_stored(message);
-            // A gap is a message that is outstanding, or was settled out of order.
-            match ranges.last_mut() {
-                Some(range) if range.last.0 + 1 == seq.0 => range.last = *seq,
-                _ => ranges.push(SeqRange { first: *seq, last: *seq }),
-            }
-        }
-        if any_stored {
-            effects.push(Effect::Purged { ranges: ranges.into() });
+        self.memory_bytes -= removed.iter().map(|entry| held_bytes(&entry.message)).sum::<usize>();
+        if removed.any_stored() {
+            effects.push(Effect::Purged { ranges: removed.ranges().into() });
         }
         Removed { ready: count, _messages: (removed, UnackedMessages::default()) }
     }
@@ -329,7 +279,7 @@ impl Queue {
         &self.options
     }
 
-    /// Messages that wait for delivery.
+    /// Messages that wait for delivery, in memory or not.
     #[must_use]
     pub fn ready_count(&self) -> u32 {
         // The wire has 32 bits for it too.
@@ -354,37 +304,43 @@ impl Queue {
         self.consumers.unacked_of(consumer)
     }
 
-    /// What its messages, ready and unacked, occupy in memory. A message in several queues counts in each.
+    /// What its messages, ready and unacked, occupy in memory; paged ones do not. A message in several queues counts in each.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
 
     /// Books a message that leaves for the outside: it stays outstanding in a slot, or is gone.
-    fn hand_out(
-        &mut self,
-        seq: Seq,
-        message: &Message,
-        ack_mode: AckMode,
-        holder: Option<ConsumerKey>,
-    ) -> u32 {
+    fn hand_out(&mut self, entry: ReadyMessage, ack_mode: AckMode, holder: Option<ConsumerKey>) -> HandedOut {
+        let ReadyMessage { seq, message, returned, stored } = entry;
+        let redelivered = returned > 0 || seq < self.restored_delivered;
+        let first_time = seq >= self.never_delivered;
+        if first_time {
+            self.never_delivered = Seq(seq.0 + 1);
+        }
         match ack_mode {
-            AckMode::Manual => self.unacked.insert(UnackedMessage { seq, message: message.clone(), holder }),
+            AckMode::Manual => {
+                let unacked = UnackedMessage { seq, message: message.clone(), holder, returned, stored };
+                let slot = self.unacked.insert(unacked);
+                let delivered = (first_time && stored && self.options.durable).then_some(seq);
+                HandedOut { message, slot, redelivered, settled: None, delivered }
+            }
             AckMode::Automatic => {
-                self.memory_bytes -= held_bytes(message);
-                NO_SLOT
+                self.memory_bytes -= held_bytes(&message);
+                let settled = stored.then_some(seq);
+                HandedOut { message, slot: NO_SLOT, redelivered, settled, delivered: None }
             }
         }
     }
-
-    /// Whether the store keeps this message.
-    fn is_stored(&self, message: &Message) -> bool {
-        self.options.durable && message.is_persistent()
-    }
 }
 
-fn held_bytes(message: &Message) -> usize {
-    message.memory_bytes() + ENTRY_BYTES
+/// A message on its way to the outside, and what that means for the store.
+struct HandedOut {
+    message: Message,
+    slot: u32,
+    redelivered: bool,
+    settled: Option<Seq>,
+    delivered: Option<Seq>,
 }
 
 #[cfg(test)]

@@ -250,7 +250,7 @@ impl SharedQueue {
     /// Takes the message at the head, for `basic.get`.
     pub fn take(&self, ack_mode: AckMode) -> Option<Taken> {
         self.with_state(|state| {
-            let taken = state.queue.take(ack_mode)?;
+            let taken = state.queue.take(ack_mode).ok()?;
             state.settled.extend(taken.settled);
             Some(taken)
         })
@@ -319,6 +319,7 @@ impl SharedQueue {
                     targets.remove(consumer);
                 }
                 Effect::Settled { seq } => settled.push(seq),
+                Effect::Returned { .. } | Effect::Delivered { .. } => {}
                 Effect::Purged { ranges } => self.store.settle_ranges(self.id, &ranges),
             }
         }

@@ -12,6 +12,10 @@ use crate::limits::{CONSUMER_WINDOW_BYTES, CONSUMER_WINDOW_MESSAGES, CONSUMERS_P
 /// The bits of a [`ConsumerId`] that are the slot; those above are the low bits of the generation.
 const INDEX_BITS: u32 = 20;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+
+/// The bits of a generation. With the index they fit into [`ConsumerKey::BITS`].
+const GENERATION_BITS: u32 = 27;
+const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 const _: () = assert!(CONSUMERS_PER_QUEUE_MAX as u64 == 1 << INDEX_BITS);
 
 /// The end of a list, or no list at all.
@@ -22,6 +26,23 @@ const NONE: u32 = u32::MAX;
 pub(super) struct ConsumerKey {
     index: u32,
     generation: NonZeroU32,
+}
+
+impl ConsumerKey {
+    /// How many of the low bits of [`ConsumerKey::to_bits`] are used.
+    pub(super) const BITS: u32 = INDEX_BITS + GENERATION_BITS;
+
+    /// The key as a number, never 0.
+    pub(super) fn to_bits(self) -> u64 {
+        u64::from(self.index) | (u64::from(self.generation.get()) << INDEX_BITS)
+    }
+
+    /// The key that this is the number of; none for 0.
+    pub(super) fn from_bits(bits: u64) -> Option<Self> {
+        let generation = u32::try_from(bits >> INDEX_BITS).ok().and_then(NonZeroU32::new)?;
+        let index = u32::try_from(bits & u64::from(INDEX_MASK)).ok()?;
+        Some(Self { index, generation })
+    }
 }
 
 /// In which ring a consumer is; never in two.
@@ -112,8 +133,9 @@ impl Consumers {
         if self.count >= CONSUMERS_PER_QUEUE_MAX {
             return Err(ConsumeRefused::TooMany);
         }
-        // Generations of consumers long gone come round after 2^32 registrations on one queue.
-        let generation = NonZeroU32::new(self.last_generation.wrapping_add(1)).unwrap_or(NonZeroU32::MIN);
+        // Generations of consumers long gone come round after 2^27 registrations on one queue.
+        let next = self.last_generation.wrapping_add(1) & GENERATION_MASK;
+        let generation = NonZeroU32::new(next).unwrap_or(NonZeroU32::MIN);
         self.last_generation = generation.get();
         let consumer = Consumer {
             generation,

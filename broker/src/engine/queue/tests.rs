@@ -1,4 +1,7 @@
-//! The queue by named scenarios, and at random against a naive model.
+//! The queue by named scenarios, and at random against naive models.
 
 mod model;
+mod paging;
+mod paging_model;
+mod random;
 mod scenarios;

@@ -20,11 +20,49 @@ pub(super) struct UnackedMessage {
     pub(super) message: Message,
     /// Whose credit it uses; none if it was taken with `basic.get`.
     pub(super) holder: Option<ConsumerKey>,
+    /// How often it came back to the queue until now.
+    pub(super) returned: u16,
+    /// The store keeps it.
+    pub(super) stored: bool,
+}
+
+/// All of an [`UnackedMessage`] beside the message and its number, in as many bytes as a list of millions can afford:
+/// the holder in the low bits, 0 for none; whether it is stored in the next one; how often it was returned in the high 16.
+#[derive(Debug, Clone, Copy)]
+struct Note(u64);
+
+const STORED: u64 = 1 << ConsumerKey::BITS;
+const RETURNED_SHIFT: u32 = 48;
+const _: () = assert!(ConsumerKey::BITS < RETURNED_SHIFT);
+
+impl Note {
+    fn new(holder: Option<ConsumerKey>, returned: u16, stored: bool) -> Self {
+        let holder = holder.map_or(0, ConsumerKey::to_bits);
+        let stored = if stored { STORED } else { 0 };
+        Self(holder | stored | (u64::from(returned) << RETURNED_SHIFT))
+    }
+
+    fn holder(self) -> Option<ConsumerKey> {
+        ConsumerKey::from_bits(self.0 & (STORED - 1))
+    }
+
+    fn returned(self) -> u16 {
+        let [high, low, ..] = self.0.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    fn is_stored(self) -> bool {
+        self.0 & STORED != 0
+    }
 }
 
 #[derive(Debug)]
 enum Slot {
-    Occupied(UnackedMessage),
+    Occupied {
+        seq: Seq,
+        message: Message,
+        note: Note,
+    },
     /// A link of the list of free slots. Doubly linked, so that slots at the end can leave it when they are given back.
     Free {
         older: u32,
@@ -54,16 +92,18 @@ impl UnackedMessages {
 
     /// Keeps a message and names its slot.
     pub(super) fn insert(&mut self, unacked: UnackedMessage) -> u32 {
+        let UnackedMessage { seq, message, holder, returned, stored } = unacked;
+        let occupied = Slot::Occupied { seq, message, note: Note::new(holder, returned, stored) };
         self.occupied += 1;
         let slot = self.oldest_free;
         if slot != NONE {
             self.unlink(slot);
-            self.slots[slot as usize] = Slot::Occupied(unacked);
+            self.slots[slot as usize] = occupied;
             return slot;
         }
         // `NONE` is also what the outside takes for "no slot", so it must stay free.
         let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot != NONE);
-        self.slots.push(Slot::Occupied(unacked));
+        self.slots.push(occupied);
         slot.expect("fewer than 2^32 - 1 deliveries fit into memory")
     }
 
@@ -74,7 +114,7 @@ impl UnackedMessages {
             return None;
         }
         let freed = Slot::Free { older: self.newest_free, newer: NONE };
-        let Slot::Occupied(unacked) = std::mem::replace(place, freed) else {
+        let Slot::Occupied { seq, message, note } = std::mem::replace(place, freed) else {
             return None;
         };
         match self.newest_free {
@@ -84,7 +124,8 @@ impl UnackedMessages {
         self.newest_free = slot;
         self.occupied -= 1;
         self.give_back();
-        Some(unacked)
+        let (holder, returned, stored) = (note.holder(), note.returned(), note.is_stored());
+        Some(UnackedMessage { seq, message, holder, returned, stored })
     }
 
     /// Drops the free slots at the end, and their memory once there is a lot of it.
@@ -128,16 +169,34 @@ impl UnackedMessages {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     fn unacked(seq: u64) -> UnackedMessage {
-        UnackedMessage { seq: Seq(seq), message: Message::new("", "", &[], false, &[]), holder: None }
+        let message = Message::new("", "", &[], false, &[]);
+        UnackedMessage { seq: Seq(seq), message, holder: None, returned: 0, stored: false }
     }
 
     #[test]
     fn a_slot_takes_24_bytes() {
         assert_eq!(size_of::<Slot>(), 24);
+    }
+
+    #[test]
+    fn what_is_noted_about_a_message_comes_back_with_it() {
+        let mut messages = UnackedMessages::default();
+        let largest = ConsumerKey::from_bits((1 << ConsumerKey::BITS) - 1);
+        let smallest = ConsumerKey::from_bits(1 << 20);
+        assert!(largest.is_some() && smallest.is_some());
+        for holder in [None, smallest, largest] {
+            for (returned, stored) in [(0, false), (0, true), (u16::MAX, false), (0x1234, true)] {
+                let slot = messages.insert(UnackedMessage { holder, returned, stored, ..unacked(7) });
+                let found = messages.remove(slot).unwrap();
+                assert_eq!((found.holder, found.returned, found.stored), (holder, returned, stored));
+                assert_eq!(found.seq, Seq(7));
+            }
+        }
     }
 
     #[test]

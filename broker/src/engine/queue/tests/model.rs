@@ -7,50 +7,18 @@ use std::collections::HashMap;
 use amq_protocol::types::FieldTable;
 
 use super::super::*;
+use super::random::{Random, SeedOnFailure, seeds};
 use crate::limits::{CONSUMER_WINDOW_BYTES, CONSUMER_WINDOW_MESSAGES};
 
 const RUNS: u64 = 60;
 const STEPS: u32 = 1500;
 const CHANNELS: usize = 3;
 
-/// splitmix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 up to, but not, `bound`.
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-}
-
-/// Tells the seed of a run that failed.
-struct SeedOnFailure(u64);
-
-impl Drop for SeedOnFailure {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("repeat with QUEUE_MODEL_SEED={}", self.0);
-        }
-    }
-}
-
 #[derive(Debug, Clone)]
 struct Entry {
     seq: u64,
     message: Message,
-    redelivered: bool,
+    returned: u16,
 }
 
 #[derive(Debug)]
@@ -95,12 +63,16 @@ impl ChannelGate for Channels {
 enum Expected {
     Deliver { consumer: ConsumerId, body: u64, redelivered: bool, needs_slot: bool },
     Settled(u64),
+    Delivered(u64),
+    Returned(u64, u16),
 }
 
 struct Model {
     durable: bool,
     single_active: bool,
     next_seq: u64,
+    /// All below were handed out once.
+    delivered_end: u64,
     ready: Vec<Entry>,
     outstanding: Vec<Outstanding>,
     /// In the order of registration.
@@ -117,6 +89,13 @@ fn name_of(message: &Message) -> u64 {
 impl Model {
     fn is_stored(&self, entry: &Entry) -> bool {
         self.durable && entry.message.is_persistent()
+    }
+
+    /// Books that a message is handed out; whether the store is to know.
+    fn marks(&mut self, entry: &Entry, ack_mode: AckMode) -> bool {
+        let first_time = entry.seq >= self.delivered_end;
+        self.delivered_end = self.delivered_end.max(entry.seq + 1);
+        first_time && ack_mode == AckMode::Manual && self.is_stored(entry)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -151,7 +130,7 @@ impl Model {
     }
 
     fn dispatch(&mut self) -> (Vec<Expected>, Vec<Outstanding>) {
-        let (mut expected, mut delivered) = (Vec::new(), Vec::new());
+        let (mut expected, mut delivered, mut marked) = (Vec::new(), Vec::new(), None);
         while !self.ready.is_empty() {
             let priority = |id: &ConsumerId| {
                 self.consumers.iter().find(|consumer| consumer.id == *id).unwrap().spec.priority
@@ -168,17 +147,22 @@ impl Model {
             }
             let entry = self.ready.remove(0);
             let consumer = self.consumer(id).unwrap();
+            let ack_mode = consumer.spec.ack_mode;
             consumer.window.push(entry.message.body().len());
             consumer.unacked += usize::from(needs_slot);
             self.refresh(id);
-            let (body, redelivered) = (name_of(&entry.message), entry.redelivered);
+            let (body, redelivered) = (name_of(&entry.message), entry.returned > 0);
             expected.push(Expected::Deliver { consumer: id, body, redelivered, needs_slot });
+            if self.marks(&entry, ack_mode) {
+                marked = Some(entry.seq);
+            }
             if needs_slot {
                 delivered.push(Outstanding { slot: NO_SLOT, entry, holder: Some(id) });
             } else if self.is_stored(&entry) {
                 expected.push(Expected::Settled(entry.seq));
             }
         }
+        expected.extend(marked.map(Expected::Delivered));
         (expected, delivered)
     }
 
@@ -218,6 +202,7 @@ impl Run {
             durable,
             single_active,
             next_seq: 0,
+            delivered_end: 0,
             ready: Vec::new(),
             outstanding: Vec::new(),
             consumers: Vec::new(),
@@ -237,7 +222,7 @@ impl Run {
             body.resize(if large { 400_000 } else { 8 + self.random.below(40) }, 0);
             let message = Message::new("e", "k", &[0, 0], self.random.one_in(2), &body);
             assert_eq!(self.queue.enqueue(message.clone()), Seq(seq));
-            self.model.ready.push(Entry { seq, message, redelivered: false });
+            self.model.ready.push(Entry { seq, message, returned: 0 });
         }
     }
 
@@ -258,6 +243,7 @@ impl Run {
                     Expected::Deliver { consumer, body, redelivered, needs_slot: slot != NO_SLOT }
                 }
                 Effect::Settled { seq } => Expected::Settled(seq.0),
+                Effect::Delivered { up_to } => Expected::Delivered(up_to.0),
                 other => panic!("unexpected {other:?}"),
             };
             assert_eq!(found, expected);
@@ -304,20 +290,25 @@ impl Run {
                 }
             }
             if settlement == Settlement::Requeue {
-                self.model.ready.push(Entry { redelivered: true, ..entry });
+                let entry = Entry { returned: entry.returned + 1, ..entry };
+                if self.model.is_stored(&entry) {
+                    expected.push(Expected::Returned(entry.seq, entry.returned));
+                }
+                self.model.ready.push(entry);
             } else if self.model.is_stored(&entry) {
-                expected.push(entry.seq);
+                expected.push(Expected::Settled(entry.seq));
             }
         }
         self.model.ready.sort_by_key(|entry| entry.seq);
-        let settled: Vec<u64> = effects
+        let found: Vec<_> = effects
             .iter()
-            .map(|effect| match effect {
-                Effect::Settled { seq } => seq.0,
-                other => panic!("unexpected {other:?}"),
+            .map(|effect| match *effect {
+                Effect::Settled { seq } => Expected::Settled(seq.0),
+                Effect::Returned { seq, count } => Expected::Returned(seq.0, count),
+                ref other => panic!("unexpected {other:?}"),
             })
             .collect();
-        assert_eq!(settled, expected);
+        assert_eq!(found, expected);
     }
 
     fn add_consumer(&mut self) {
@@ -369,16 +360,18 @@ impl Run {
         let ack_mode = if self.random.one_in(2) { AckMode::Automatic } else { AckMode::Manual };
         let taken = self.queue.take(ack_mode);
         if self.model.ready.is_empty() {
-            assert!(taken.is_none());
+            assert_eq!(taken.err(), Some(NothingTaken::Empty));
             return;
         }
         let (entry, taken) = (self.model.ready.remove(0), taken.unwrap());
         assert_eq!(name_of(&taken.message), name_of(&entry.message));
-        assert_eq!(taken.redelivered, entry.redelivered);
+        assert_eq!(taken.redelivered, entry.returned > 0);
         assert_eq!(taken.remaining as usize, self.model.ready.len());
         assert_eq!(taken.slot == NO_SLOT, ack_mode == AckMode::Automatic);
         let stored = ack_mode == AckMode::Automatic && self.model.is_stored(&entry);
         assert_eq!(taken.settled, stored.then_some(Seq(entry.seq)));
+        let marked = self.model.marks(&entry, ack_mode);
+        assert_eq!(taken.delivered, marked.then_some(Seq(entry.seq)));
         if ack_mode == AckMode::Manual {
             self.model.outstanding.push(Outstanding { slot: taken.slot, entry, holder: None });
         }
@@ -472,9 +465,7 @@ impl Run {
 
 #[test]
 fn random_operations_have_exactly_the_effects_of_the_model() {
-    let chosen = std::env::var("QUEUE_MODEL_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seeds = chosen.map_or(0..RUNS, |seed: u64| seed..seed + 1);
-    for seed in seeds {
+    for seed in seeds(RUNS) {
         let _on_failure = SeedOnFailure(seed);
         let mut run = Run::new(seed);
         for step in 0..STEPS {

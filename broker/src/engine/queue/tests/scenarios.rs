@@ -322,7 +322,7 @@ fn consumers_are_bounded() {
 #[test]
 fn get_is_independent_of_consumers_and_their_limits() {
     let mut harness = Harness::plain();
-    assert!(harness.queue.take(AckMode::Manual).is_none());
+    assert_eq!(harness.queue.take(AckMode::Manual).err(), Some(NothingTaken::Empty));
     harness.consume(1);
     harness.publish(4);
     let held = harness.dispatch();
@@ -381,7 +381,7 @@ fn delete_cancels_all_consumers_and_drops_all_messages() {
     harness.queue.gate_opened(consumers[0]);
     assert_eq!(harness.queue.remove_consumer(consumers[0]), RemovedConsumer { last: false });
     assert!(harness.dispatch().is_empty());
-    assert!(harness.queue.take(AckMode::Manual).is_none());
+    assert_eq!(harness.queue.take(AckMode::Manual).err(), Some(NothingTaken::Empty));
     let counts = (harness.queue.ready_count(), harness.queue.unacked_count(), harness.queue.consumer_count());
     assert_eq!((counts, harness.queue.memory_bytes()), ((0, 0, 0), 0));
 }
@@ -415,7 +415,7 @@ fn only_persistent_messages_of_durable_queues_are_reported_as_done() {
         queue.settle(Settlement::Requeue, &[slot], effects);
     };
     let taken = |queue: &mut Queue, effects: &mut Vec<Effect>| {
-        while let Some(taken) = queue.take(AckMode::Automatic) {
+        while let Ok(taken) = queue.take(AckMode::Automatic) {
             effects.extend(taken.settled.map(|seq| Effect::Settled { seq }));
         }
     };
@@ -435,8 +435,8 @@ fn purge_names_the_stored_messages_by_ranges_around_the_outstanding() {
         queue.enqueue(message(number, true, 4));
     }
     let taken: Vec<_> = (0..4).map(|_| queue.take(AckMode::Manual).unwrap().slot).collect();
+    queue.settle(Settlement::Requeue, &[taken[0], taken[1]], &mut Vec::new());
     let mut effects = Vec::new();
-    queue.settle(Settlement::Requeue, &[taken[0], taken[1]], &mut effects);
     assert_eq!(queue.purge(&mut effects).ready, 5);
     let [Effect::Purged { ranges }] = &effects[..] else {
         panic!("unexpected {effects:?}");

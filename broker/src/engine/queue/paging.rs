@@ -1,0 +1,108 @@
+//! How a queue keeps a long backlog in the store only, and how it begins with one after a restart.
+//!
+//! [`Queue::page_out`] drops messages that the store has written, [`Queue::page_in`] takes them in again when the server has
+//! loaded them. The ready messages stay one sequence: those in memory at its head, a paged range, and the newest ones in
+//! memory again. Only messages that were never delivered are paged. No IO happens here.
+
+use std::sync::Arc;
+
+use super::ready::ReadyMessages;
+use super::{Queue, QueueOptions, Removed, Seq, UnackedMessages};
+use crate::wire::message::Message;
+
+/// Ready messages that are not in memory: all that the store keeps of the queue from `first` to `last`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PagedRange {
+    /// No message is before it.
+    pub first: Seq,
+    /// No message is behind it.
+    pub last: Seq,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// What is known of a queue after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// The number of the next message; larger than any the queue ever had.
+    pub next_seq: Seq,
+    /// The last [`Effect::Delivered`](super::Effect::Delivered): messages up to it count as redelivered.
+    pub delivered: Option<Seq>,
+    /// The messages, all of them ready.
+    pub paged: Option<PagedRange>,
+}
+
+/// A paged range of which the beginning is to be loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedRange {
+    /// What to load.
+    pub range: PagedRange,
+    /// How many loads were taken in until now: messages may leave memory a second time as a range that begins with the same
+    /// one.
+    pub(super) page_ins: u32,
+}
+
+/// The beginning of a paged range as it was loaded from the store.
+#[derive(Debug)]
+pub struct PagedIn {
+    /// What [`Queue::page_in_wanted`] gave before loading began.
+    pub wanted: WantedRange,
+    /// The messages in order from the beginning of the range, each with how often it was returned. What lies behind the
+    /// range does not count.
+    pub messages: Vec<(Seq, Message, u16)>,
+    /// The last number that was looked for. May be behind the range.
+    pub up_to: Seq,
+    /// How many messages were found up to there. Some of them may be damaged and missing from `messages`.
+    pub count: u64,
+}
+
+impl Queue {
+    /// A queue as it was before a restart. None of its messages is in memory.
+    #[must_use]
+    pub fn restore(options: Arc<QueueOptions>, restored: Restored) -> Self {
+        let delivered_end = restored.delivered.map_or(Seq(0), |seq| Seq(seq.0 + 1));
+        let paged_end = restored.paged.map_or(Seq(0), |paged| Seq(paged.last.0 + 1));
+        Self {
+            // Damage may have cost the newest messages; their numbers are not used again.
+            next_seq: restored.next_seq.max(delivered_end).max(paged_end),
+            never_delivered: delivered_end,
+            restored_delivered: delivered_end,
+            ready: restored.paged.map(ReadyMessages::all_paged).unwrap_or_default(),
+            ..Self::new(options)
+        }
+    }
+
+    /// Names messages that [`Queue::page_out`] would drop if the store kept them, in order, and counts them as kept from now
+    /// on: the caller appends them to the store before it lets go of the lock. As many as exceed `bytes_max`, or all.
+    pub fn paging_candidates(&mut self, keep_front_bytes: usize, bytes_max: usize) -> Vec<(Seq, Message)> {
+        self.ready.paging_candidates(self.never_delivered, keep_front_bytes, bytes_max)
+    }
+
+    /// Drops messages from memory, which stay ready. Everything that the store keeps of this queue up to `written` can be
+    /// loaded. The first `keep_front_bytes` stay, and all before what is paged already.
+    pub fn page_out(&mut self, written: Seq, keep_front_bytes: usize) -> Removed {
+        let out = self.ready.page_out(self.never_delivered, written, keep_front_bytes);
+        self.memory_bytes -= out.bytes;
+        let ready = u32::try_from(out.messages.len()).unwrap_or(u32::MAX);
+        Removed { ready, _messages: (out.messages, UnackedMessages::default()) }
+    }
+
+    /// The number of the newest message there ever was; none before the first.
+    #[must_use]
+    pub fn newest(&self) -> Option<Seq> {
+        self.next_seq.0.checked_sub(1).map(Seq)
+    }
+
+    /// What to load the beginning of: the paged range, if there is one and the messages before it occupy less than
+    /// `low_bytes`.
+    #[must_use]
+    pub fn page_in_wanted(&self, low_bytes: usize) -> Option<WantedRange> {
+        self.ready.page_in_wanted(low_bytes)
+    }
+
+    /// Takes loaded messages in; they are delivered with the next [`Queue::dispatch`]. Ignores them if they come
+    /// too late: others were faster, or the queue was purged or deleted.
+    pub fn page_in(&mut self, loaded: PagedIn) {
+        self.memory_bytes += self.ready.page_in(loaded);
+    }
+}

@@ -1,0 +1,255 @@
+//! [`MessageList`]: waiting messages in memory, in the order of their sequence numbers.
+//!
+//! New ones go to the end, returned ones back to where they were. Knows nothing of paging. Called by `ReadyMessages` only.
+
+use std::collections::VecDeque;
+
+use super::ReadyMessage;
+use crate::engine::queue::{Seq, SeqRange};
+
+/// Below this capacity no memory is given back: a queue in use would allocate again at once.
+const CAPACITY_KEPT: usize = 16;
+
+/// Messages, ascending by sequence number.
+#[derive(Debug, Default)]
+pub(super) struct MessageList {
+    entries: VecDeque<ReadyMessage>,
+}
+
+impl MessageList {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds a message whose number is larger than all before.
+    pub(super) fn push(&mut self, entry: ReadyMessage) {
+        debug_assert!(self.entries.back().is_none_or(|last| last.seq < entry.seq));
+        self.entries.push_back(entry);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<ReadyMessage> {
+        let entry = self.entries.pop_front();
+        self.give_back();
+        entry
+    }
+
+    /// Puts one message back to its place; moves the fewer of the entries before and behind it.
+    pub(super) fn put_back(&mut self, entry: ReadyMessage) {
+        let place = self.entries.partition_point(|other| other.seq < entry.seq);
+        self.entries.insert(place, entry);
+    }
+
+    /// Puts several messages back to their places at the cost of their number and of the entries that lie before the
+    /// last of them, or behind the first, whichever are fewer.
+    pub(super) fn put_back_all(&mut self, mut returned: Vec<ReadyMessage>) {
+        returned.sort_unstable_by_key(|entry| entry.seq);
+        let (Some(first), Some(last)) = (returned.first(), returned.last()) else {
+            return;
+        };
+        let behind_first = self.entries.partition_point(|entry| entry.seq < first.seq);
+        let before_last = self.entries.partition_point(|entry| entry.seq < last.seq);
+        self.entries.reserve(returned.len());
+        if before_last <= self.entries.len() - behind_first {
+            let before: Vec<_> = self.entries.drain(..before_last).collect();
+            merge(
+                before.into_iter().rev(),
+                returned.into_iter().rev(),
+                |left, right| left > right,
+                |entry| {
+                    self.entries.push_front(entry);
+                },
+            );
+        } else {
+            let behind: Vec<_> = self.entries.drain(behind_first..).collect();
+            merge(
+                behind.into_iter(),
+                returned.into_iter(),
+                |left, right| left < right,
+                |entry| {
+                    self.entries.push_back(entry);
+                },
+            );
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ReadyMessage> {
+        self.entries.iter()
+    }
+
+    /// The number at this place.
+    pub(super) fn seq_at(&self, place: usize) -> Option<Seq> {
+        self.entries.get(place).map(|entry| entry.seq)
+    }
+
+    /// The first number.
+    pub(super) fn first(&self) -> Option<Seq> {
+        self.entries.front().map(|entry| entry.seq)
+    }
+
+    /// The last number.
+    pub(super) fn last(&self) -> Option<Seq> {
+        self.entries.back().map(|entry| entry.seq)
+    }
+
+    /// The entries from this place on.
+    pub(super) fn iter_from(&self, place: usize) -> impl Iterator<Item = &ReadyMessage> {
+        self.entries.range(place..)
+    }
+
+    /// The entries from this place on, to change what is noted about them.
+    pub(super) fn iter_mut_from(&mut self, place: usize) -> impl Iterator<Item = &mut ReadyMessage> {
+        self.entries.range_mut(place..)
+    }
+
+    /// Where the first message with this number or a larger one is.
+    pub(super) fn place_of(&self, seq: Seq) -> usize {
+        self.entries.partition_point(|entry| entry.seq < seq)
+    }
+
+    /// Takes off the first `count`.
+    pub(super) fn split_front(&mut self, count: usize) -> Self {
+        let entries = self.entries.drain(..count).collect();
+        self.give_back();
+        Self { entries }
+    }
+
+    /// Takes off everything from this place on.
+    pub(super) fn split_back(&mut self, place: usize) -> Self {
+        let entries = self.entries.split_off(place);
+        self.give_back();
+        Self { entries }
+    }
+
+    /// Adds `later`, all of whose numbers are larger, at the cost of the shorter of the two.
+    pub(super) fn append(&mut self, mut later: Self) {
+        if self.entries.len() < later.entries.len() {
+            while let Some(entry) = self.entries.pop_back() {
+                later.entries.push_front(entry);
+            }
+            *self = later;
+        } else {
+            self.entries.append(&mut later.entries);
+        }
+    }
+
+    /// Adds the numbers to `ranges`, which end before them. A gap is a message that is outstanding or done.
+    pub(super) fn add_ranges(&self, ranges: &mut Vec<SeqRange>) {
+        for entry in &self.entries {
+            super::add_range(ranges, SeqRange { first: entry.seq, last: entry.seq });
+        }
+    }
+
+    /// A quarter full before half is given back, so that a queue swinging around one length does not reallocate.
+    fn give_back(&mut self) {
+        let capacity = self.entries.capacity();
+        if capacity > CAPACITY_KEPT && self.entries.len() <= capacity / 4 {
+            self.entries.shrink_to(CAPACITY_KEPT.max(capacity / 2));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+}
+
+/// Feeds two sorted runs to `put` as one.
+fn merge(
+    left: impl Iterator<Item = ReadyMessage>,
+    right: impl Iterator<Item = ReadyMessage>,
+    goes_first: impl Fn(Seq, Seq) -> bool,
+    mut put: impl FnMut(ReadyMessage),
+) {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    loop {
+        let next = match (left.peek(), right.peek()) {
+            (Some(one), Some(other)) if goes_first(one.seq, other.seq) => left.next(),
+            (_, Some(_)) => right.next(),
+            _ => left.next(),
+        };
+        match next {
+            Some(entry) => put(entry),
+            None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::Message;
+
+    fn entry(seq: u64) -> ReadyMessage {
+        ReadyMessage {
+            seq: Seq(seq),
+            message: Message::new("", "", &[], false, &[]),
+            returned: 0,
+            stored: false,
+        }
+    }
+
+    fn holding(seqs: impl IntoIterator<Item = u64>) -> MessageList {
+        let mut ready = MessageList::default();
+        seqs.into_iter().for_each(|seq| ready.push(entry(seq)));
+        ready
+    }
+
+    fn seqs(ready: &MessageList) -> Vec<u64> {
+        ready.iter().map(|entry| entry.seq.0).collect()
+    }
+
+    #[test]
+    fn an_entry_takes_24_bytes() {
+        assert_eq!(size_of::<ReadyMessage>(), 24);
+        assert_eq!(size_of::<Option<ReadyMessage>>(), 24);
+    }
+
+    #[test]
+    fn returned_messages_merge_into_their_places_from_either_side() {
+        let cases: &[(&[u64], &[u64])] = &[
+            (&[], &[2, 1]),
+            (&[3, 4], &[1, 2]),
+            (&[1, 2], &[4, 3]),
+            (&[2, 4, 6, 8], &[1, 3, 9]),
+            // Nearer to the front, then nearer to the back.
+            (&[1, 4, 5, 6, 7, 8, 9], &[3, 2]),
+            (&[1, 2, 3, 4, 5, 7, 9], &[6, 10, 8]),
+            (&[5], &[1, 9]),
+        ];
+        for (ready, returned) in cases {
+            let mut sorted = [*ready, *returned].concat();
+            sorted.sort_unstable();
+            let mut at_once = holding(ready.iter().copied());
+            at_once.put_back_all(returned.iter().map(|&seq| entry(seq)).collect());
+            assert_eq!(seqs(&at_once), sorted, "{ready:?} and {returned:?}");
+            let mut one_by_one = holding(ready.iter().copied());
+            returned.iter().for_each(|&seq| one_by_one.put_back(entry(seq)));
+            assert_eq!(seqs(&one_by_one), sorted, "{ready:?} and {returned:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_given_back_when_a_burst_has_drained() {
+        let mut ready = holding(0..100_000);
+        assert!(ready.capacity() >= 100_000);
+        for expected in 0..99_990 {
+            assert_eq!(ready.pop().map(|entry| entry.seq), Some(Seq(expected)));
+        }
+        assert!(ready.capacity() <= 4 * CAPACITY_KEPT, "still {} entries", ready.capacity());
+    }
+
+    #[test]
+    fn a_queue_that_swings_around_one_length_keeps_its_memory() {
+        let mut ready = holding(0..1000);
+        let capacity = ready.capacity();
+        for seq in 1000..5000 {
+            ready.pop();
+            ready.push(entry(seq));
+            assert_eq!(ready.capacity(), capacity);
+        }
+    }
+}
