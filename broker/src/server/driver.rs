@@ -16,6 +16,7 @@ use crate::server::outbox::{Outbox, Waiting};
 use crate::server::shared::Shared;
 use crate::session::action::{Action, Event, Reply, SourceId};
 use crate::session::connection::Connection;
+use crate::store::Epoch;
 use crate::wire::out_buffer::OutBuffer;
 
 /// A session and its executor, and the events between outbox and session.
@@ -32,6 +33,8 @@ pub struct Driver {
     booked_bytes: usize,
     /// A login was refused: nothing is read or written until then, so that guessing passwords is slow.
     held_until: Option<Instant>,
+    /// The store is behind with what this peer published: not read until it has caught up to here.
+    store_behind: Option<Epoch>,
     /// All is said and the peer does not read it: until then.
     give_up_at: Option<Instant>,
     now: Instant,
@@ -53,6 +56,7 @@ impl Driver {
             shared: shared.clone(),
             booked_bytes: 0,
             held_until: None,
+            store_behind: None,
             give_up_at: None,
             now,
         })
@@ -128,6 +132,8 @@ impl Driver {
 
     /// Ends a round: everything gathered reaches its queues, confirms are written. Call before waiting for anything.
     pub fn end_round(&mut self) {
+        self.executor.apply_round();
+        self.store_behind = self.store_behind.or_else(|| self.executor.held_until());
         let session = &mut self.session;
         self.executor.end_round(|channel, number, outcome| session.handle_confirm(channel, number, outcome));
         self.session.flush_confirms();
@@ -163,10 +169,13 @@ impl Driver {
         }
     }
 
-    /// Whether the socket should be read: not while this peer lets answers pile up, or publishes into an alarm.
+    /// Whether the socket should be read: not while this peer lets answers pile up, publishes into an alarm, or publishes
+    /// faster than the store writes.
     pub fn wants_input(&mut self) -> bool {
+        self.store_behind = self.store_behind.filter(|epoch| self.shared.store.durable() < *epoch);
         !self.session.is_finished()
             && self.held_until.is_none()
+            && self.store_behind.is_none()
             && self.session.wants_input()
             && self.session.out().len() < OUT_BUFFER_PAUSE_READ_BYTES
     }

@@ -128,13 +128,18 @@ impl Executor {
         }
     }
 
-    /// Brings everything gathered to the queues and tells `confirmed` what became of each publish that awaits a confirm.
-    pub(super) fn end_round(&mut self, mut confirmed: impl FnMut(ChannelId, u64, PublishOutcome)) {
+    /// Brings everything gathered to the queues, as [`Executor::end_round`] begins with.
+    pub(super) fn apply_round(&mut self) {
         if self.handed_over_bytes > 0 {
             self.shared.memory.change(std::mem::take(&mut self.handed_over_bytes), 0);
             self.shared.check_memory();
         }
         self.apply_batch();
+    }
+
+    /// Brings everything gathered to the queues and tells `confirmed` what became of each publish that awaits a confirm.
+    pub(super) fn end_round(&mut self, mut confirmed: impl FnMut(ChannelId, u64, PublishOutcome)) {
+        self.apply_round();
         let awaits_store = self.batch.confirms.iter().any(|pending| pending.stored);
         let stored = if awaits_store { self.durability() } else { Durability::Immediate };
         for pending in self.batch.confirms.drain(..) {
@@ -246,10 +251,21 @@ impl Executor {
     /// Brings everything gathered so far to the queues; publishes go on awaiting their confirms.
     fn apply_batch(&mut self) {
         if !self.batch.is_empty() {
+            let round = self.shared.store.round();
             self.epoch = self.epoch.max(self.batch.apply());
+            drop(round);
             self.serve_freed_channels();
             self.shared.check_memory();
         }
+    }
+
+    /// The epoch until which this connection is not to be read, because the store is behind: that of what it just gave it.
+    pub(super) fn held_until(&self) -> Option<Epoch> {
+        let behind = self.epoch > Epoch::default() && self.shared.store.backlog_bytes() > self.shared.backlog_bytes_max;
+        behind.then(|| {
+            self.shared.wait_durable(self.epoch, &self.outbox);
+            self.epoch
+        })
     }
 
     /// What the session must wait for before it calls anything of this round so far safe. Makes sure that it hears of it.

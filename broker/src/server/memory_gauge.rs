@@ -10,6 +10,15 @@ pub struct MemoryGauge {
     alarmed: AtomicBool,
 }
 
+/// When bodies leave memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paging {
+    /// Above so many bytes.
+    pub from_bytes: usize,
+    /// Until so many are left.
+    pub until_bytes: usize,
+}
+
 /// What a reading of the gauge asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlarmChange {
@@ -44,6 +53,11 @@ impl MemoryGauge {
     /// The limit, in bytes.
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
+    }
+
+    /// When bodies leave memory: well below the limit, because what is being written, read and sent needs room too.
+    pub fn paging(&self) -> Paging {
+        Paging { from_bytes: self.limit_bytes / 2, until_bytes: self.limit_bytes / 8 * 3 }
     }
 
     /// Whether publishers are to be held back.

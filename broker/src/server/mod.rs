@@ -15,8 +15,10 @@ mod journal;
 mod listener;
 mod memory_gauge;
 mod outbox;
+mod pager;
 mod queue_handle;
 mod random;
+mod restore;
 mod server_properties;
 mod shared;
 #[cfg(test)]
@@ -32,7 +34,8 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::error::AmqpError;
 use crate::session::config::SessionConfig;
-use crate::store::{MemoryStore, Store};
+use crate::store::folder::FolderError;
+use crate::store::{MemoryStore, OpenError, Store};
 
 pub use shared::Shared;
 
@@ -47,6 +50,15 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// What is in the data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The system gives no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// There is no address to listen on.
     #[error("no address to listen on: none is configured, or this machine has none of them")]
     NoAddress,
@@ -59,6 +71,7 @@ pub struct Broker {
     local_addrs: Vec<SocketAddr>,
     acceptors: Vec<JoinHandle<()>>,
     shutdown_grace: std::time::Duration,
+    data: Option<restore::Data>,
 }
 
 impl Broker {
@@ -78,17 +91,20 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if an address cannot be listened on. An IPv6 address that the machine does not have is passed over
+    /// [`StartError`] if the data folder cannot be used or an address cannot be listened on. An IPv6 address that the machine does not have is passed over
     /// while another address works.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let listeners = bind_all(&config)?;
         let local_addrs = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let shared = shared_state(&config, Arc::new(MemoryStore));
+        let (shared, data) = match &config.data.folder {
+            Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
+            None => (shared_state(&config, Arc::new(MemoryStore)), None),
+        };
         let acceptors = listeners
             .into_iter()
             .map(|listener| tokio::spawn(listener::accept_loop(listener, shared.clone())))
             .collect();
-        Ok(Self { shared, local_addrs, acceptors, shutdown_grace: config.limits.shutdown_grace })
+        Ok(Self { shared, local_addrs, acceptors, shutdown_grace: config.limits.shutdown_grace, data })
     }
 
     /// Where it listens, with the ports that were free if port 0 was asked for.
@@ -97,8 +113,8 @@ impl Broker {
         &self.local_addrs
     }
 
-    /// Stops accepting, tells every client (`connection.close` 320), gives them the configured grace to answer, and ends
-    /// the connections that are left.
+    /// Stops accepting, tells every client (`connection.close` 320), gives them the configured grace to answer, ends the
+    /// connections that are left, and writes what the data folder does not have yet.
     pub async fn shutdown(mut self) {
         self.stop_accepting();
         for acceptor in std::mem::take(&mut self.acceptors) {
@@ -113,6 +129,10 @@ impl Broker {
             tracing::warn!(connections, "clients did not answer connection.close in time; dropping them");
             self.shared.kill_all();
             self.shared.all_gone().await;
+        }
+        if let Some(data) = self.data.take() {
+            // It waits for the disk, and may write a good deal. The error says that the runtime stops.
+            let _ = tokio::task::spawn_blocking(|| drop(data)).await;
         }
     }
 

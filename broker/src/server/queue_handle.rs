@@ -4,23 +4,27 @@
 //! appended to the consumers' outboxes while the lock is held, so that two tasks cannot deliver out of order; everything
 //! else that follows from a batch is returned. No `.await`, no IO and no second queue's lock happens here.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::QueueId;
 use crate::engine::queue::{
-    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Queue, QueueOptions, Removed, Seq, Taken,
+    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, NothingTaken, Queue, QueueOptions, Removed,
+    Restored, Seq, Taken,
 };
 use crate::engine::topology::Handle;
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
+use crate::server::pager::Pager;
 use crate::session::action::{Delivery, DeliveryRef, Event, NO_SLOT, Settlement, SourceId};
-use crate::store::{Epoch, Store};
+use crate::store::{Epoch, Kept, Store};
 use crate::wire::message::Message;
 
 mod limit;
+mod paging;
 mod targets;
 
 pub(super) use limit::ChannelLimit;
@@ -36,16 +40,35 @@ struct State {
     effects: Vec<Effect>,
     /// Sequence numbers settled by the running call, for the store.
     settled: Vec<Seq>,
+    /// Messages enqueued by the running call, for the store.
+    appended: Vec<(Seq, Message)>,
+    /// The same for messages that returned.
+    returned: Vec<(Seq, u16)>,
+    /// The store was given messages of this queue.
+    kept: bool,
+    /// The pager was asked for messages and has not brought them yet.
+    loading: bool,
 }
 
 /// An engine queue with its lock, its consumers' outboxes and its store.
 pub struct SharedQueue {
     id: QueueId,
     options: Arc<QueueOptions>,
-    store: Arc<dyn Store>,
-    memory: Arc<MemoryGauge>,
+    backing: Backing,
+    this: Weak<Self>,
     deleted: AtomicBool,
     state: Mutex<State>,
+}
+
+/// What queues share: where messages go, and what counts and moves them.
+#[derive(Debug, Clone)]
+pub struct Backing {
+    /// Keeps what must survive, and what must leave memory.
+    pub store: Arc<dyn Store>,
+    /// Counts what is in memory.
+    pub memory: Arc<MemoryGauge>,
+    /// Brings back what left memory.
+    pub pager: Arc<Pager>,
 }
 
 impl std::fmt::Debug for SharedQueue {
@@ -126,22 +149,32 @@ pub enum AfterConsumer {
 
 impl SharedQueue {
     /// A new, empty queue.
-    pub fn new(
-        id: QueueId,
-        options: Arc<QueueOptions>,
-        store: Arc<dyn Store>,
-        memory: Arc<MemoryGauge>,
-    ) -> QueueHandle {
+    pub fn new(id: QueueId, options: Arc<QueueOptions>, backing: Backing) -> QueueHandle {
         let queue = Queue::new(options.clone());
-        let state = State { queue, targets: Targets::default(), effects: Vec::new(), settled: Vec::new() };
-        Arc::new(Self {
-            id,
-            options,
-            store,
-            memory,
-            deleted: AtomicBool::new(false),
-            state: Mutex::new(state),
-        })
+        Self::with_queue(id, options, backing, queue)
+    }
+
+    /// A queue as it was before a restart.
+    pub fn restore(id: QueueId, options: Arc<QueueOptions>, backing: Backing, restored: Restored) -> QueueHandle {
+        let queue = Queue::restore(options.clone(), restored);
+        let handle = Self::with_queue(id, options, backing, queue);
+        handle.state.lock().kept = true;
+        handle
+    }
+
+    fn with_queue(id: QueueId, options: Arc<QueueOptions>, backing: Backing, queue: Queue) -> QueueHandle {
+        let state = State {
+            queue,
+            targets: Targets::default(),
+            effects: Vec::new(),
+            settled: Vec::new(),
+            appended: Vec::new(),
+            returned: Vec::new(),
+            kept: false,
+            loading: false,
+        };
+        let deleted = AtomicBool::new(false);
+        Arc::new_cyclic(|this| Self { id, options, backing, this: this.clone(), deleted, state: Mutex::new(state) })
     }
 
     /// Its id, unique while the broker runs.
@@ -163,17 +196,22 @@ impl SharedQueue {
     /// batch are durable.
     pub fn apply(&self, batch: &mut QueueBatch) -> Epoch {
         self.with_state(|state| {
-            let mut epoch = Epoch::default();
             let deleted = state.queue.is_deleted();
             for message in batch.publishes.drain(..) {
-                let stored = self.options.durable && message.is_persistent() && !deleted;
-                if stored {
+                if self.options.durable && message.is_persistent() && !deleted {
                     let seq = state.queue.enqueue(message.clone());
-                    epoch = epoch.max(self.store.append(self.id, seq, &message));
+                    state.appended.push((seq, message));
                 } else {
                     state.queue.enqueue(message);
                 }
             }
+            let epoch = if state.appended.is_empty() {
+                Epoch::default()
+            } else {
+                state.kept = true;
+                self.backing.store.append(self.id, Kept::Durably, &mut state.appended)
+            };
+            state.appended.shrink_to(STAGED_KEPT_MAX);
             // One call for each kind: to return messages costs as much for one as for all.
             for (settlement, slots) in SETTLEMENTS.into_iter().zip(&batch.settles) {
                 if !slots.is_empty() {
@@ -248,12 +286,27 @@ impl SharedQueue {
     }
 
     /// Takes the message at the head, for `basic.get`.
-    pub fn take(&self, ack_mode: AckMode) -> Option<Taken> {
-        self.with_state(|state| {
-            let taken = state.queue.take(ack_mode).ok()?;
-            state.settled.extend(taken.settled);
-            Some(taken)
-        })
+    ///
+    /// # Errors
+    ///
+    /// If it is not in memory and cannot be read.
+    pub fn take(&self, ack_mode: AckMode) -> io::Result<Option<Taken>> {
+        loop {
+            let taken = self.with_state(|state| {
+                let taken = state.queue.take(ack_mode)?;
+                state.settled.extend(taken.settled);
+                if let Some(up_to) = taken.delivered {
+                    self.backing.store.delivered(self.id, up_to);
+                }
+                Ok(taken)
+            });
+            match taken {
+                Ok(taken) => return Ok(Some(taken)),
+                Err(NothingTaken::Empty) => return Ok(None),
+                // Each load brings a message, or makes the paged range smaller.
+                Err(NothingTaken::PagedOut) => self.load_now()?,
+            }
+        }
     }
 
     /// Removes all ready messages; they are the caller's to drop.
@@ -272,7 +325,9 @@ impl SharedQueue {
             }
             let removed = state.queue.delete(&mut state.effects);
             self.deleted.store(true, Ordering::Release);
-            self.store.remove_queue(self.id);
+            if state.kept {
+                self.backing.store.remove_queue(self.id);
+            }
             Ok(removed)
         })
     }
@@ -293,12 +348,13 @@ impl SharedQueue {
         let before = guard.queue.memory_bytes();
         let result = call(&mut guard);
         self.apply_effects(&mut guard);
-        self.memory.change(before, guard.queue.memory_bytes());
+        self.backing.memory.change(before, guard.queue.memory_bytes());
+        self.request_load(&mut guard);
         result
     }
 
     fn apply_effects(&self, guard: &mut MutexGuard<'_, State>) {
-        let State { targets, effects, settled, .. } = &mut **guard;
+        let State { targets, effects, settled, returned, .. } = &mut **guard;
         if effects.is_empty() && settled.is_empty() {
             return;
         }
@@ -319,16 +375,22 @@ impl SharedQueue {
                     targets.remove(consumer);
                 }
                 Effect::Settled { seq } => settled.push(seq),
-                Effect::Returned { .. } | Effect::Delivered { .. } => {}
-                Effect::Purged { ranges } => self.store.settle_ranges(self.id, &ranges),
+                Effect::Returned { seq, count } => returned.push((seq, count)),
+                Effect::Delivered { up_to } => self.backing.store.delivered(self.id, up_to),
+                Effect::Purged { ranges } => self.backing.store.settle_ranges(self.id, &ranges),
             }
         }
         // What needs no acknowledgement has left the queue's books; until its connection has it, it counts here. Before the
         // other side can count it off.
-        self.memory.change(0, in_outboxes);
+        self.backing.memory.change(0, in_outboxes);
         targets.flush();
+        if !returned.is_empty() {
+            self.backing.store.returned(self.id, returned);
+            returned.clear();
+            returned.shrink_to(STAGED_KEPT_MAX);
+        }
         if !settled.is_empty() {
-            self.store.settle(self.id, settled);
+            self.backing.store.settle(self.id, settled);
             settled.clear();
         }
         settled.shrink_to(STAGED_KEPT_MAX);

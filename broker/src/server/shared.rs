@@ -15,10 +15,15 @@ use crate::server::alarms::{Alarm, Alarms, Connected};
 use crate::server::durable_waiters::DurableWaiters;
 use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
+use crate::server::pager::Pager;
+use crate::server::queue_handle::{Backing, QueueHandle};
 use crate::server::vhost::VHost;
 use crate::session::action::Event;
 use crate::session::config::SessionConfig;
 use crate::store::{Epoch, Store};
+
+/// The most that may wait to be written, in bytes. Two seconds of a slow disk.
+const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The broker's state: vhosts, users, the store, and who is connected.
 #[derive(Debug)]
@@ -33,6 +38,10 @@ pub struct Shared {
     pub login_failure_delay: Duration,
     /// What the queues hold.
     pub memory: Arc<MemoryGauge>,
+    /// Moves bodies out of memory and back.
+    pub pager: Arc<Pager>,
+    /// A connection is not read while more than this, in bytes, waits to be written and some of it is its own.
+    pub backlog_bytes_max: usize,
     vhosts: RwLock<HashMap<String, Arc<VHost>>>,
     connected: Mutex<Connected>,
     connections_max: usize,
@@ -53,14 +62,21 @@ impl Shared {
         login_failure_delay: Duration,
     ) -> Arc<Self> {
         let waiters = Arc::new(DurableWaiters::default());
-        let told = waiters.clone();
-        store.on_durable(Box::new(move |durable| told.advance(durable)));
+        let pager = Arc::new(Pager::default());
+        let told = (waiters.clone(), pager.clone());
+        store.on_durable(Box::new(move |durable| {
+            told.0.advance(durable);
+            told.1.advance(durable);
+        }));
+        let vhost = Arc::new(VHost::new("/", store.clone()));
         Arc::new(Self {
             session_config,
             users,
             store,
             memory: Arc::new(MemoryGauge::new(memory_limit_bytes)),
-            vhosts: RwLock::new(HashMap::from([("/".to_owned(), Arc::new(VHost::new("/")))])),
+            pager,
+            backlog_bytes_max: (memory_limit_bytes / 8).min(BACKLOG_BYTES_MAX),
+            vhosts: RwLock::new(HashMap::from([("/".to_owned(), vhost)])),
             connected: Mutex::new(Connected::default()),
             connections_max,
             login_failure_delay,
@@ -73,6 +89,24 @@ impl Shared {
     /// The vhost of this name.
     pub fn vhost(&self, name: &str) -> Option<Arc<VHost>> {
         self.vhosts.read().get(name).cloned()
+    }
+
+    /// All queues of all vhosts.
+    pub fn queues(&self) -> Vec<QueueHandle> {
+        let vhosts: Vec<Arc<VHost>> = self.vhosts.read().values().cloned().collect();
+        let of = |vhost: Arc<VHost>| vhost.read(|registry| registry.topology.queues().map(|view| view.queue.clone()).collect::<Vec<_>>());
+        vhosts.into_iter().flat_map(of).collect()
+    }
+
+    /// What new queues are given.
+    pub fn backing(&self) -> Backing {
+        let Self { store, memory, pager, .. } = self;
+        Backing { store: store.clone(), memory: memory.clone(), pager: pager.clone() }
+    }
+
+    /// Ids from here on belong to queues that were restored.
+    pub fn skip_queue_ids(&self, highest: QueueId) {
+        self.next_id.fetch_max(highest.0.saturating_add(1), Ordering::Relaxed);
     }
 
     /// An id for a new queue.
@@ -155,6 +189,9 @@ impl Shared {
 
     /// Raises or clears the memory alarm if what the queues hold asks for it. Cheap when nothing changes.
     pub fn check_memory(&self) {
+        if self.memory.held_bytes() > self.memory.paging().from_bytes && self.store.can_page() {
+            self.pager.crowd();
+        }
         if !self.memory.is_due() {
             return;
         }
@@ -181,5 +218,11 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.pager.close();
     }
 }

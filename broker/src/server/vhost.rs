@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::engine::definitions::DefinitionChange;
 use crate::engine::topology::Topology;
 use crate::server::queue_handle::QueueHandle;
+use crate::store::Store;
 
 /// What the reply addresses of clients begin with.
 pub(super) const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
@@ -16,6 +18,7 @@ pub(super) const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
 #[derive(Debug)]
 pub struct VHost {
     name: Arc<str>,
+    store: Arc<dyn Store>,
     registry: RwLock<Registry>,
     /// Changes whenever a route may have changed. Read without the lock by route caches.
     generation: AtomicU64,
@@ -31,11 +34,11 @@ pub struct Registry {
 }
 
 impl VHost {
-    /// A vhost with the pre-declared exchanges only.
+    /// A vhost with the pre-declared exchanges only. What of it is durable goes to `store`.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: &str, store: Arc<dyn Store>) -> Self {
         let registry = Registry { topology: Topology::new(name), replies: HashMap::new() };
-        Self { name: name.into(), registry: RwLock::new(registry), generation: AtomicU64::new(1) }
+        Self { name: name.into(), store, registry: RwLock::new(registry), generation: AtomicU64::new(1) }
     }
 
     /// Its name.
@@ -56,11 +59,16 @@ impl VHost {
         look(&self.registry.read())
     }
 
-    /// Changes the registry, and the generation if a route may have changed.
+    /// Changes the registry, and the generation if a route may have changed. What is durable about it is in the store's hands,
+    /// in one commit, before anybody else can see it.
     pub fn write<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        let _round = self.store.round();
         let mut registry = self.registry.write();
         let before = (registry.topology.generation(), registry.replies.len());
         let result = change(&mut registry);
+        for DefinitionChange { key, value } in registry.topology.take_changes() {
+            self.store.define(key, value);
+        }
         if before != (registry.topology.generation(), registry.replies.len()) {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }

@@ -31,9 +31,9 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// The broker runs low on something. Raising it again changes nothing.
+    /// The broker runs low on something, or on something else than before; who was told already is not told again.
     pub(super) fn raise(&mut self, reason: &'static str) -> Option<Notice> {
-        if self.state != State::Clear {
+        if self.state == State::Blocked {
             return None;
         }
         self.state = State::Blocking(reason);
@@ -100,5 +100,15 @@ mod tests {
         let mut consumer = Alarm::default();
         assert_eq!(consumer.raise("low on disk"), None);
         assert_eq!(consumer.clear(), None);
+    }
+
+    #[test]
+    fn the_reason_told_is_the_one_at_the_time_of_the_publish() {
+        let mut alarm = Alarm::default();
+        assert_eq!(alarm.raise("low on memory"), None);
+        assert_eq!(alarm.raise("low on disk"), None);
+        assert_eq!(alarm.handle_publish(), Some(Notice::Blocked("low on disk")));
+        assert_eq!(alarm.raise("low on disk & memory"), None);
+        assert!(alarm.is_blocked());
     }
 }

@@ -99,6 +99,12 @@ impl LogStore {
         }
     }
 
+    /// Keeps a copy of damaged bytes that the store itself cannot judge.
+    pub fn set_aside(&self, kind: &str, bytes: &[u8]) {
+        let name = format!("{:016x}.{kind}", u64::from(crc32c::crc32c(bytes)));
+        self.core.damage.keep(&name, bytes);
+    }
+
     /// How often something damaged was found since the start.
     pub fn damage_count(&self) -> u64 {
         self.core.damage.count()

@@ -77,12 +77,7 @@ impl Executor {
         let vhost = self.vhost()?.clone();
         let declare = QueueDeclare { name: address.clone(), exclusive: true, ..QueueDeclare::default() };
         let options = Arc::new(QueueOptions::from_declare(vhost.name().clone(), declare)?);
-        let queue = SharedQueue::new(
-            self.shared.new_queue_id(),
-            options,
-            self.shared.store.clone(),
-            self.shared.memory.clone(),
-        );
+        let queue = SharedQueue::new(self.shared.new_queue_id(), options, self.shared.backing());
         let spec = ConsumerSpec { ack_mode: AckMode::Automatic, prefetch: 0, exclusive: true, priority: 0 };
         let source = self.start_consumer(&queue, spec, consume.channel)?;
         vhost.write(|registry| registry.replies.insert(address.clone(), queue));
@@ -118,7 +113,11 @@ impl Executor {
             )));
         }
         let ack_mode = if no_ack { AckMode::Automatic } else { AckMode::Manual };
-        let Some(taken) = queue.take(ack_mode) else { return Ok(Reply::GetEmpty) };
+        let taken = queue.take(ack_mode).map_err(|error| {
+            tracing::error!(queue = name, %error, "cannot read a message back");
+            AmqpError::internal_error(format!("cannot read the messages of queue '{name}'"))
+        })?;
+        let Some(taken) = taken else { return Ok(Reply::GetEmpty) };
         let source = if no_ack { SourceId(u32::MAX) } else { self.sources.get_source(&queue, channel) };
         if let Some(source) = self.sources.get_mut(source) {
             source.outstanding += 1;

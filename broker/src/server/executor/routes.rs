@@ -109,7 +109,7 @@ mod tests {
     use crate::engine::QueueId;
     use crate::engine::queue::{QueueDeclare, QueueOptions};
     use crate::server::memory_gauge::MemoryGauge;
-    use crate::server::queue_handle::SharedQueue;
+    use crate::server::queue_handle::{Backing, SharedQueue};
     use crate::store::MemoryStore;
 
     #[test]
@@ -143,9 +143,12 @@ mod tests {
     #[test]
     fn it_is_emptied_before_it_holds_too_many_handles() {
         let options = QueueOptions::from_declare(Arc::from("/"), QueueDeclare::default()).unwrap();
-        let store = Arc::new(MemoryStore);
-        let queue =
-            SharedQueue::new(QueueId(1), Arc::new(options), store, Arc::new(MemoryGauge::new(1 << 20)));
+        let backing = Backing {
+            store: Arc::new(MemoryStore),
+            memory: Arc::new(MemoryGauge::new(1 << 20)),
+            pager: Arc::default(),
+        };
+        let queue = SharedQueue::new(QueueId(1), Arc::new(options), backing);
         let wide = || Route::new(vec![queue.clone(); HANDLES_MAX / 4]);
         let mut cache = RouteCache::default();
         for number in 0..4 {

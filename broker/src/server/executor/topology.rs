@@ -132,12 +132,7 @@ impl Executor {
         let ineffective: Vec<String> = options.ineffective_arguments().map(str::to_owned).collect();
         let owner = exclusive.then_some(self.connection);
         let make = |options: Arc<QueueOptions>| {
-            SharedQueue::new(
-                self.shared.new_queue_id(),
-                options,
-                self.shared.store.clone(),
-                self.shared.memory.clone(),
-            )
+            SharedQueue::new(self.shared.new_queue_id(), options, self.shared.backing())
         };
         let declared = vhost.write(|registry| {
             registry.topology.declare_queue(options, given, owner, self.connection, make)

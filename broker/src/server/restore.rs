@@ -1,0 +1,133 @@
+//! What a broker with a data folder does when it starts: take back what was defined and what waits in queues; and what it does
+//! when the data folder fails.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process;
+use std::sync::{Arc, Weak};
+
+use crate::config::Config;
+use crate::engine::QueueId;
+use crate::engine::definitions::{self, Definition};
+use crate::engine::queue::{PagedRange, Restored as RestoredQueue, Seq};
+use crate::engine::topology::RestoreError;
+use crate::server::alarms::Alarm;
+use crate::server::queue_handle::SharedQueue;
+use crate::server::shared::Shared;
+use crate::server::{StartError, disk_monitor, pager, shared_state};
+use crate::store::folder::DataFolder;
+use crate::store::{self, LogStore, StoreEvent};
+
+/// The exit code of a broker that can promise nothing any more.
+const EXIT_SYNC_FAILED: i32 = 74;
+
+/// The data folder of a running broker.
+#[derive(Debug)]
+pub(super) struct Data {
+    store: Arc<LogStore>,
+    /// Keeps others out until the broker has stopped.
+    _folder: DataFolder,
+}
+
+impl Drop for Data {
+    /// Makes everything last that is not written yet, and lets others have the folder. Waits for the disk.
+    fn drop(&mut self) {
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "not everything could be written");
+        }
+    }
+}
+
+/// Opens the data folder and starts from what is in it.
+pub(super) fn start(config: &Config, path: &PathBuf) -> Result<(Arc<Shared>, Data), StartError> {
+    let folder = DataFolder::open(path)?;
+    let (store, restored) = LogStore::open(folder.path(), config.store.sync)?;
+    let store = Arc::new(store);
+    let shared = shared_state(config, store.clone());
+    listen_to(&store, &shared, path);
+    restore(&shared, &store, &restored);
+    pager::Pager::start(&shared).map_err(StartError::Thread)?;
+    disk_monitor::spawn(&shared, path, config.limits.disk_free).map_err(StartError::Thread)?;
+    Ok((shared, Data { store, _folder: folder }))
+}
+
+/// Tells publishers and the operator when the data folder fails.
+fn listen_to(store: &LogStore, shared: &Arc<Shared>, path: &std::path::Path) {
+    let (shared, folder): (Weak<Shared>, _) = (Arc::downgrade(shared), path.display().to_string());
+    let set = move |on| shared.upgrade().is_some_and(|shared| shared.alarms().set(Alarm::Store, on));
+    store.on_event(Box::new(move |event| match event {
+        StoreEvent::WritesFail { error } => {
+            set(true);
+            tracing::error!(
+                folder, %error,
+                "cannot write to the data folder: nothing is confirmed and publishers are held back until that works \
+                 again; consumers go on. Trying again every second"
+            );
+        }
+        StoreEvent::WritesWork => {
+            set(false);
+            tracing::info!(folder, "writing to the data folder works again");
+        }
+        StoreEvent::SyncFailed { error } => {
+            tracing::error!(
+                folder, %error,
+                "syncing the data folder failed: the system may have lost what it had taken, so nothing can be confirmed any \
+                 more. Stopping. Look after the disk, then start again: everything that was confirmed is there"
+            );
+            process::exit(EXIT_SYNC_FAILED);
+        }
+    }));
+}
+
+/// Declares again what is durable.
+fn restore(shared: &Arc<Shared>, store: &LogStore, restored: &store::Restored) {
+    let loaded = definitions::load(&restored.definitions);
+    for unreadable in &loaded.unreadable {
+        tracing::error!(error = %unreadable.error, "a definition is damaged and left out; a copy of it is set aside");
+        store.set_aside("definition", &[unreadable.error.key.as_slice(), &unreadable.value].concat());
+    }
+    let mut known = BTreeSet::new();
+    for definition in loaded.definitions {
+        let name = definition.to_string();
+        if let Definition::Queue { id, .. } = &definition {
+            known.insert(*id);
+            shared.skip_queue_ids(*id);
+        }
+        if let Err(error) = restore_one(shared, restored, definition) {
+            tracing::error!(definition = name, %error, "a definition cannot be taken back and is left out");
+        }
+    }
+    // The messages of a queue that cannot be read are not thrown away: a copy of its definition is there.
+    if loaded.unreadable.is_empty() {
+        store.retain_queues(&known);
+    }
+}
+
+fn restore_one(
+    shared: &Arc<Shared>,
+    restored: &store::Restored,
+    definition: Definition,
+) -> Result<(), RestoreError> {
+    let Some(vhost) = shared.vhost(definition.vhost()) else {
+        tracing::error!(vhost = definition.vhost(), "there is no such vhost");
+        return Ok(());
+    };
+    vhost.write(|registry| match definition {
+        Definition::Exchange { options, .. } => registry.topology.restore_exchange(options),
+        Definition::Queue { id, options } => {
+            let options = Arc::new(options);
+            let messages = restored_queue(restored, id);
+            let queue = SharedQueue::restore(id, options.clone(), shared.backing(), messages);
+            registry.topology.restore_queue(options, queue)
+        }
+        Definition::Binding(binding) => registry.topology.restore_binding(binding),
+    })
+}
+
+fn restored_queue(restored: &store::Restored, id: QueueId) -> RestoredQueue {
+    let Some(queue) = restored.queues.get(&id) else {
+        return RestoredQueue { next_seq: Seq(0), delivered: None, paged: None };
+    };
+    let paged = queue.messages.map(|(range, count)| PagedRange { first: range.first, last: range.last, count });
+    RestoredQueue { next_seq: queue.next_seq, delivered: queue.delivered, paged }
+}
