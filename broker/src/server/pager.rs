@@ -170,7 +170,8 @@ impl Pager {
                 return;
             }
             // Dropped here, with no lock held.
-            let out: u64 = staged.iter().map(|(queue, staged)| u64::from(queue.page_out(*staged, front).ready)).sum();
+            let out: u64 =
+                staged.iter().map(|(queue, staged)| u64::from(queue.page_out(*staged, front).ready)).sum();
             shared.check_memory();
             if out == 0 {
                 return;

@@ -5,15 +5,15 @@
 //! else that follows from a batch is returned. No `.await`, no IO and no second queue's lock happens here.
 
 use std::io;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::QueueId;
 use crate::engine::queue::{
-    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, NothingTaken, Queue, QueueOptions, Removed,
-    Restored, Seq, Taken,
+    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, NothingTaken, Queue, QueueOptions,
+    Removed, Restored, Seq, Taken,
 };
 use crate::engine::topology::Handle;
 use crate::server::memory_gauge::MemoryGauge;
@@ -155,7 +155,12 @@ impl SharedQueue {
     }
 
     /// A queue as it was before a restart.
-    pub fn restore(id: QueueId, options: Arc<QueueOptions>, backing: Backing, restored: Restored) -> QueueHandle {
+    pub fn restore(
+        id: QueueId,
+        options: Arc<QueueOptions>,
+        backing: Backing,
+        restored: Restored,
+    ) -> QueueHandle {
         let queue = Queue::restore(options.clone(), restored);
         let handle = Self::with_queue(id, options, backing, queue);
         handle.state.lock().kept = true;
@@ -174,7 +179,14 @@ impl SharedQueue {
             loading: false,
         };
         let deleted = AtomicBool::new(false);
-        Arc::new_cyclic(|this| Self { id, options, backing, this: this.clone(), deleted, state: Mutex::new(state) })
+        Arc::new_cyclic(|this| Self {
+            id,
+            options,
+            backing,
+            this: this.clone(),
+            deleted,
+            state: Mutex::new(state),
+        })
     }
 
     /// Its id, unique while the broker runs.

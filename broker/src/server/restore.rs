@@ -2,11 +2,11 @@
 //! when the data folder fails.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process;
 use std::sync::{Arc, Weak};
 
-use crate::config::Config;
+use crate::config::{Config, Sync};
 use crate::engine::QueueId;
 use crate::engine::definitions::{self, Definition};
 use crate::engine::queue::{PagedRange, Restored as RestoredQueue, Seq};
@@ -16,7 +16,7 @@ use crate::server::queue_handle::SharedQueue;
 use crate::server::shared::Shared;
 use crate::server::{StartError, disk_monitor, pager, shared_state};
 use crate::store::folder::DataFolder;
-use crate::store::{self, LogStore, StoreEvent};
+use crate::store::{self, LogStore, StoreEvent, SyncMode};
 
 /// The exit code of a broker that can promise nothing any more.
 const EXIT_SYNC_FAILED: i32 = 74;
@@ -39,9 +39,9 @@ impl Drop for Data {
 }
 
 /// Opens the data folder and starts from what is in it.
-pub(super) fn start(config: &Config, path: &PathBuf) -> Result<(Arc<Shared>, Data), StartError> {
+pub(super) fn start(config: &Config, path: &Path) -> Result<(Arc<Shared>, Data), StartError> {
     let folder = DataFolder::open(path)?;
-    let (store, restored) = LogStore::open(folder.path(), config.store.sync)?;
+    let (store, restored) = LogStore::open(folder.path(), mode_of(config.store.sync))?;
     let store = Arc::new(store);
     let shared = shared_state(config, store.clone());
     listen_to(&store, &shared, path);
@@ -51,8 +51,16 @@ pub(super) fn start(config: &Config, path: &PathBuf) -> Result<(Arc<Shared>, Dat
     Ok((shared, Data { store, _folder: folder }))
 }
 
+fn mode_of(sync: Sync) -> SyncMode {
+    match sync {
+        Sync::Always => SyncMode::Always,
+        Sync::Interval(interval) => SyncMode::Interval(interval),
+        Sync::Never => SyncMode::Never,
+    }
+}
+
 /// Tells publishers and the operator when the data folder fails.
-fn listen_to(store: &LogStore, shared: &Arc<Shared>, path: &std::path::Path) {
+fn listen_to(store: &LogStore, shared: &Arc<Shared>, path: &Path) {
     let (shared, folder): (Weak<Shared>, _) = (Arc::downgrade(shared), path.display().to_string());
     let set = move |on| shared.upgrade().is_some_and(|shared| shared.alarms().set(Alarm::Store, on));
     store.on_event(Box::new(move |event| match event {
@@ -128,6 +136,7 @@ fn restored_queue(restored: &store::Restored, id: QueueId) -> RestoredQueue {
     let Some(queue) = restored.queues.get(&id) else {
         return RestoredQueue { next_seq: Seq(0), delivered: None, paged: None };
     };
-    let paged = queue.messages.map(|(range, count)| PagedRange { first: range.first, last: range.last, count });
+    let paged =
+        queue.messages.map(|(range, count)| PagedRange { first: range.first, last: range.last, count });
     RestoredQueue { next_seq: queue.next_seq, delivered: queue.delivered, paged }
 }

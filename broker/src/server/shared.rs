@@ -94,7 +94,11 @@ impl Shared {
     /// All queues of all vhosts.
     pub fn queues(&self) -> Vec<QueueHandle> {
         let vhosts: Vec<Arc<VHost>> = self.vhosts.read().values().cloned().collect();
-        let of = |vhost: Arc<VHost>| vhost.read(|registry| registry.topology.queues().map(|view| view.queue.clone()).collect::<Vec<_>>());
+        let of = |vhost: Arc<VHost>| {
+            vhost.read(|registry| {
+                registry.topology.queues().map(|view| view.queue.clone()).collect::<Vec<_>>()
+            })
+        };
         vhosts.into_iter().flat_map(of).collect()
     }
 

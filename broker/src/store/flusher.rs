@@ -19,7 +19,6 @@ use super::log::frame::{FrameBuilder, Meta};
 use super::log::ops::{self, Op};
 use super::log::segment::{ActiveSegment, SegmentHead, SegmentId, sync_folder};
 use super::pending::Pending;
-use crate::config::Sync;
 
 /// A segment that has reached this size is followed by a new one. A message that is never settled keeps this much from
 /// being removed, until its segment is rewritten.
@@ -39,6 +38,17 @@ const ATTEMPTS_AT_CLOSE: u32 = 3;
 
 /// What is done where nothing else is to do.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// What a commit waits for before it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Until it is synced.
+    Always,
+    /// Until the operating system has it; syncs come at this interval.
+    Interval(Duration),
+    /// Until the operating system has it, which is left to write it.
+    Never,
+}
 
 /// Why the flusher ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +74,7 @@ pub(super) struct LogEnd {
 #[derive(Debug)]
 pub(super) struct Flusher {
     pub(super) core: Arc<Core>,
-    sync: Sync,
+    sync: SyncMode,
     pub(super) active: Option<ActiveSegment>,
     pub(super) end: LogEnd,
     frames: Frames,
@@ -82,7 +92,7 @@ pub(super) struct Flusher {
 impl Flusher {
     pub(super) fn new(
         core: Arc<Core>,
-        sync: Sync,
+        sync: SyncMode,
         end: LogEnd,
         definitions: BTreeMap<Vec<u8>, Vec<u8>>,
         checkpoints: Checkpoints,
@@ -142,9 +152,9 @@ impl Flusher {
     /// How long there is nothing to do unless something comes.
     fn patience(&self) -> Option<Duration> {
         let sync_in = self.unsynced.map(|since| match self.sync {
-            Sync::Always => UNAWAITED_SYNC.saturating_sub(since.elapsed()),
-            Sync::Interval(interval) => interval.saturating_sub(since.elapsed()),
-            Sync::Never => UNASKED_SYNC.saturating_sub(since.elapsed()),
+            SyncMode::Always => UNAWAITED_SYNC.saturating_sub(since.elapsed()),
+            SyncMode::Interval(interval) => interval.saturating_sub(since.elapsed()),
+            SyncMode::Never => UNASKED_SYNC.saturating_sub(since.elapsed()),
         });
         let house_in = self.house.open.then_some(HOUSEKEEPING);
         match (sync_in, house_in) {
@@ -163,7 +173,7 @@ impl Flusher {
         frames.clear();
         self.frames = frames;
         self.core.written(bytes);
-        if awaited && self.sync == Sync::Always {
+        if awaited && self.sync == SyncMode::Always {
             self.sync_now()?;
         }
         self.core.advance(epoch);
@@ -227,7 +237,7 @@ impl Flusher {
         if let Some(full) = &self.active
             && self.unsynced.is_some()
         {
-            if self.sync == Sync::Never {
+            if self.sync == SyncMode::Never {
                 self.unsynced_segments.push(full.handle().map_err(FlushError::Write)?);
             } else {
                 self.sync_now()?;
@@ -245,9 +255,9 @@ impl Flusher {
     fn sync_if_due(&mut self) -> Result<(), FlushError> {
         let Some(since) = self.unsynced else { return Ok(()) };
         let due = match self.sync {
-            Sync::Always => since.elapsed() >= UNAWAITED_SYNC,
-            Sync::Interval(interval) => since.elapsed() >= interval,
-            Sync::Never => since.elapsed() >= UNASKED_SYNC,
+            SyncMode::Always => since.elapsed() >= UNAWAITED_SYNC,
+            SyncMode::Interval(interval) => since.elapsed() >= interval,
+            SyncMode::Never => since.elapsed() >= UNASKED_SYNC,
         };
         if due { self.sync_now() } else { Ok(()) }
     }

@@ -10,10 +10,9 @@ use parking_lot::Mutex;
 
 use super::core::{Core, EventListener};
 use super::damage::Damage;
-use super::flusher::{FlushError, Flusher};
+use super::flusher::{FlushError, Flusher, SyncMode};
 use super::recovery::{self, RecoveryError};
 use super::{DAMAGED_FOLDER, DurableListener, Epoch, Kept, LOG_FOLDER, Loaded, Round, Store, load};
-use crate::config::Sync;
 use crate::engine::QueueId;
 use crate::engine::queue::{Seq, SeqRange};
 use crate::wire::message::Message;
@@ -64,7 +63,7 @@ impl LogStore {
     /// # Errors
     ///
     /// [`OpenError`] if files cannot be read or made. Damaged ones are no error, see [`Restored::findings`].
-    pub fn open(data: &Path, sync: Sync) -> Result<(Self, Restored), OpenError> {
+    pub fn open(data: &Path, sync: SyncMode) -> Result<(Self, Restored), OpenError> {
         let damage = Damage::new(data.join(DAMAGED_FOLDER));
         let recovered = recovery::recover(data, &damage)?;
         for finding in &recovered.findings {

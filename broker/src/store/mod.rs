@@ -27,7 +27,7 @@ use crate::engine::queue::{Seq, SeqRange};
 use crate::wire::message::Message;
 
 pub use self::core::{EventListener, StoreEvent};
-pub use flusher::FlushError;
+pub use flusher::{FlushError, SyncMode};
 pub use log_store::{LogStore, OpenError, Restored, RestoredQueue};
 pub use memory::MemoryStore;
 pub use recovery::RecoveryError;

@@ -71,8 +71,12 @@ impl SharedQueue {
     }
 
     fn load(&self, wanted: WantedRange) -> io::Result<PagedIn> {
-        let loaded =
-            self.backing.store.load(self.id, wanted.range.first, wanted.range.last, self.backing.pager.front_bytes())?;
+        let loaded = self.backing.store.load(
+            self.id,
+            wanted.range.first,
+            wanted.range.last,
+            self.backing.pager.front_bytes(),
+        )?;
         for seq in &loaded.damaged {
             tracing::error!(queue = %self.options.name, message = seq.0, "a message is damaged and lost; its bytes are set aside");
         }

@@ -53,11 +53,6 @@ impl RangeSet {
         }
     }
 
-    /// Whether the number is in it.
-    pub(in crate::store) fn contains(&self, number: u64) -> bool {
-        self.ranges.range(..=number).next_back().is_some_and(|(_, &end)| end >= number)
-    }
-
     /// How many of the numbers from `first` to `last` are in it.
     pub(in crate::store) fn count_in(&self, first: u64, last: u64) -> u64 {
         self.overlapping(first, last).map(|(start, end)| end - start + 1).sum()
@@ -133,6 +128,5 @@ mod tests {
         let mut ranges = RangeSet::default();
         (0..1000).for_each(|number| assert_eq!(ranges.insert(number, number), 1));
         assert_eq!(ranges.iter().collect::<Vec<_>>(), [(0, 999)]);
-        assert!(ranges.contains(999) && !ranges.contains(1000));
     }
 }

@@ -72,7 +72,6 @@ impl SegmentHead {
 #[derive(Debug)]
 pub(in crate::store) struct ActiveSegment {
     head: SegmentHead,
-    path: PathBuf,
     file: File,
     bytes: u64,
 }
@@ -91,7 +90,7 @@ impl ActiveSegment {
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
-        Ok(Self { head, path, file, bytes: SEGMENT_HEAD_BYTES as u64 })
+        Ok(Self { head, file, bytes: SEGMENT_HEAD_BYTES as u64 })
     }
 
     /// Which it is.
@@ -102,11 +101,6 @@ impl ActiveSegment {
     /// Its salt.
     pub(in crate::store) fn salt(&self) -> u32 {
         self.head.salt
-    }
-
-    /// Its file.
-    pub(in crate::store) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Bytes written so far.
@@ -156,7 +150,7 @@ pub(in crate::store) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn write_all_vectored(file: &mut File, parts: &[&[u8]; 3]) -> io::Result<()> {
-    let mut slices = parts.map(|part| IoSlice::new(part));
+    let mut slices = parts.map(IoSlice::new);
     let mut rest = &mut slices[..];
     IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
