@@ -105,7 +105,7 @@ impl Flusher {
             frames: Frames::default(),
             definitions,
             checkpoints,
-            house: House { open: true, ..House::default() },
+            house: House::default(),
             last_commit: Instant::now(),
             unsynced: None,
             folder_changed: false,

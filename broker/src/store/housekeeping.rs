@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::fs::File;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{Position, Snapshot};
 use super::flusher::{FlushError, Flusher};
@@ -32,12 +33,22 @@ const SMALL_BYTES: u64 = 1024 * 1024;
 /// How much log is written between two looks while the broker is busy.
 const LOOK_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The same in time: acknowledgements make room and write little.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// When the flusher looked last, and whether there is more to do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct House {
-    pub(super) looked_at: Position,
+    position: Position,
+    looked: Instant,
     /// Something was written, or is to be done once the broker is idle.
     pub(super) open: bool,
+}
+
+impl Default for House {
+    fn default() -> Self {
+        Self { position: Position::default(), looked: Instant::now(), open: true }
+    }
 }
 
 impl Flusher {
@@ -57,13 +68,13 @@ impl Flusher {
     pub(super) fn keep_house(&mut self, idle: bool) -> Result<(), FlushError> {
         self.checkpoints.poll();
         let position = self.position();
-        let little_new = position.segment == self.house.looked_at.segment
-            && position.at.saturating_sub(self.house.looked_at.at) < LOOK_BYTES;
-        if !idle && little_new {
-            self.house.open |= position != self.house.looked_at;
+        let little_new = position.segment == self.house.position.segment
+            && position.at.saturating_sub(self.house.position.at) < LOOK_BYTES;
+        if !idle && little_new && self.house.looked.elapsed() < LOOK_INTERVAL {
+            self.house.open |= position != self.house.position;
             return Ok(());
         }
-        self.house.looked_at = position;
+        (self.house.position, self.house.looked) = (position, Instant::now());
         let segments: Vec<(SegmentId, SegmentUse)> = self.core.index.lock().segments().collect();
         if idle {
             self.leave_dead_segment(&segments);
