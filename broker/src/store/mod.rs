@@ -13,6 +13,7 @@ mod flusher;
 pub mod folder;
 mod housekeeping;
 mod index;
+pub mod inspect;
 mod load;
 mod log;
 mod log_store;

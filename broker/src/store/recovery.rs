@@ -62,24 +62,90 @@ pub(super) fn recover(data: &Path, damage: &Damage) -> Result<Recovered, Recover
     let copies = read_copies(data, damage, &mut findings)?;
     let found = [0, 1]
         .map(|copy: usize| copies[copy].as_ref().map(|(snapshot, _)| (snapshot.sequence, snapshot.position)));
-    let newest = copies.into_iter().flatten().max_by_key(|(snapshot, _)| snapshot.sequence);
-    let (start, definitions, index) = match newest {
-        Some((snapshot, index)) => (snapshot.position, snapshot.definitions(), index),
-        None => (Position::default(), BTreeMap::new(), Index::default()),
-    };
-    let mut replay = Replay { log, index, definitions, next_frame: start.frame, findings, damage };
-    let next_segment = replay.run(start)?;
-    let Replay { index, definitions, next_frame, findings, .. } = replay;
+    let replayed = replay(log, copies, damage, Purpose::Start)?;
+    findings.extend(replayed.findings);
     Ok(Recovered {
-        index,
-        definitions,
-        end: LogEnd { segment: next_segment, frame: next_frame },
+        index: replayed.index,
+        definitions: replayed.definitions,
+        end: replayed.end,
         checkpoints: Checkpoints::new(data, found),
         findings,
     })
 }
 
-type Copy = Option<(Snapshot, Index)>;
+/// What the log is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To go on from there: what cannot be read is forgotten.
+    Start,
+    /// To look at it: the index goes on naming what cannot be read.
+    Look,
+}
+
+/// The state at the end of the log.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    pub(super) index: Index,
+    pub(super) definitions: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(super) end: LogEnd,
+    /// The position from which the log was read.
+    pub(super) start: Position,
+    /// What went wrong, in words.
+    pub(super) findings: Vec<String>,
+}
+
+/// Brings the newer copy of the state to the end of the log in the folder `log`.
+///
+/// # Errors
+///
+/// [`RecoveryError`] if files cannot be read, not if they are damaged.
+pub(super) fn replay(
+    log: PathBuf,
+    copies: [Copy; 2],
+    damage: &Damage,
+    purpose: Purpose,
+) -> Result<Replayed, RecoveryError> {
+    let newest = copies.into_iter().flatten().max_by_key(|(snapshot, _)| snapshot.sequence);
+    let (start, definitions, index) = match newest {
+        Some((snapshot, index)) => (snapshot.position, snapshot.definitions(), index),
+        None => (Position::default(), BTreeMap::new(), Index::default()),
+    };
+    let (next_frame, findings) = (start.frame, Vec::new());
+    let mut replay = Replay { log, index, definitions, next_frame, findings, damage, purpose };
+    let segment = replay.run(start)?;
+    let Replay { index, definitions, next_frame: frame, findings, .. } = replay;
+    Ok(Replayed { index, definitions, end: LogEnd { segment, frame }, start, findings })
+}
+
+/// A copy of the state that is whole, and the index in it.
+pub(super) type Copy = Option<(Snapshot, Index)>;
+
+/// What a folder that should be a copy of the state turned out to be.
+#[derive(Debug)]
+pub(super) enum FoundCopy {
+    /// There is none, or a whole one.
+    Whole(Copy),
+    /// Writing it was not completed.
+    Incomplete,
+    /// Damaged: how.
+    Damaged(String),
+    /// A newer version wrote it: which.
+    Newer(String),
+}
+
+/// Reads a copy of the state. The database in `folder` may be changed by being opened.
+pub(super) fn read_copy(folder: &Path) -> FoundCopy {
+    match checkpoint::read(folder) {
+        Ok(None) => FoundCopy::Whole(None),
+        Ok(Some(snapshot)) => match snapshot.index() {
+            Some(index) => FoundCopy::Whole(Some((snapshot, index))),
+            None => FoundCopy::Damaged("an entry makes no sense".to_owned()),
+        },
+        Err(error @ CopyError::Version(_)) => FoundCopy::Newer(error.to_string()),
+        Err(CopyError::Incomplete) => FoundCopy::Incomplete,
+        Err(error) => FoundCopy::Damaged(error.to_string()),
+    }
+}
 
 /// Both copies of the state, as far as they are whole. Damaged ones are moved away.
 fn read_copies(data: &Path, damage: &Damage, findings: &mut Vec<String>) -> Result<[Copy; 2], RecoveryError> {
@@ -87,24 +153,18 @@ fn read_copies(data: &Path, damage: &Damage, findings: &mut Vec<String>) -> Resu
     let mut damaged = 0;
     for (copy, name) in copies.iter_mut().zip(COPIES) {
         let path = data.join(name);
-        let reason = match checkpoint::read(&path) {
-            Ok(None) => continue,
-            Ok(Some(snapshot)) => match snapshot.index() {
-                Some(index) => {
-                    *copy = Some((snapshot, index));
-                    continue;
-                }
-                None => "an entry makes no sense".to_owned(),
-            },
-            Err(error @ CopyError::Version(_)) => {
-                return Err(RecoveryError::Version { path, reason: error.to_string() });
+        let reason = match read_copy(&path) {
+            FoundCopy::Whole(whole) => {
+                *copy = whole;
+                continue;
             }
-            Err(CopyError::Incomplete) => {
+            FoundCopy::Newer(reason) => return Err(RecoveryError::Version { path, reason }),
+            FoundCopy::Incomplete => {
                 // A crash while it was written: what the other copy is for.
                 let _ = fs::remove_dir_all(&path);
                 continue;
             }
-            Err(error) => error.to_string(),
+            FoundCopy::Damaged(reason) => reason,
         };
         findings.push(format!("{}: {reason}; the other copy and the log take its place", path.display()));
         damaged += 1;
@@ -120,6 +180,29 @@ fn read_copies(data: &Path, damage: &Damage, findings: &mut Vec<String>) -> Resu
     Ok(copies)
 }
 
+/// The segments in the folder `log` with their sizes, oldest first; none if there is no such folder.
+///
+/// # Errors
+///
+/// [`RecoveryError`] if it cannot be listed.
+pub(super) fn list_segments(log: &Path) -> Result<Vec<(SegmentId, u64)>, RecoveryError> {
+    let list = || -> io::Result<Vec<(SegmentId, u64)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(log)? {
+            let entry = entry?;
+            if let Some(id) = entry.file_name().to_str().and_then(SegmentId::of_file) {
+                found.push((id, entry.metadata()?.len()));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    };
+    match list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !log.exists() => Ok(Vec::new()),
+        listed => listed.map_err(|source| RecoveryError::Read { path: log.to_owned(), source }),
+    }
+}
+
 /// Reading the log from a position on.
 struct Replay<'a> {
     log: PathBuf,
@@ -128,13 +211,14 @@ struct Replay<'a> {
     next_frame: u64,
     findings: Vec<String>,
     damage: &'a Damage,
+    purpose: Purpose,
 }
 
 impl Replay<'_> {
     /// Replays everything from `start` on and tells the number of the segment that is to come next.
     fn run(&mut self, start: Position) -> Result<SegmentId, RecoveryError> {
         let mut next = start.segment;
-        let segments = self.segments()?;
+        let segments = list_segments(&self.log)?;
         for (place, &(id, bytes)) in segments.iter().enumerate() {
             next = next.max(SegmentId(id.0 + 1));
             self.index.set_segment_bytes(id, bytes);
@@ -145,23 +229,10 @@ impl Replay<'_> {
                     .map_err(|source| RecoveryError::Read { path: id.path(&self.log), source })?;
             }
         }
-        self.forget_missing(&segments);
+        if self.purpose == Purpose::Start {
+            self.forget_missing(&segments);
+        }
         Ok(next)
-    }
-
-    fn segments(&self) -> Result<Vec<(SegmentId, u64)>, RecoveryError> {
-        let list = || -> io::Result<Vec<(SegmentId, u64)>> {
-            let mut found = Vec::new();
-            for entry in fs::read_dir(&self.log)? {
-                let entry = entry?;
-                if let Some(id) = entry.file_name().to_str().and_then(SegmentId::of_file) {
-                    found.push((id, entry.metadata()?.len()));
-                }
-            }
-            found.sort_unstable();
-            Ok(found)
-        };
-        list().map_err(|source| RecoveryError::Read { path: self.log.clone(), source })
     }
 
     fn segment(&mut self, id: SegmentId, from: u64, is_last: bool) -> io::Result<()> {
@@ -192,7 +263,9 @@ impl Replay<'_> {
                     let damaged = if is_last { reader.damaged_records(&found)? } else { Vec::new() };
                     if damaged.is_empty() || !self.is_move(&found) {
                         self.frame(id, &found);
-                        self.forget_records(id, &reader, &found, &damaged)?;
+                        if self.purpose == Purpose::Start {
+                            self.forget_records(id, &reader, &found, &damaged)?;
+                        }
                     }
                 }
                 Scanned::Gap { from, to } => gaps.push((from, to)),

@@ -14,6 +14,9 @@ use super::segment::{SEGMENT_HEAD_BYTES, SegmentHead, SegmentId};
 /// Bytes looked at together when the next frame is searched behind a damaged one.
 const SEARCH_BYTES: usize = 1024 * 1024;
 
+/// What a disk writes whole or not at all, at least.
+const BLOCK_BYTES: usize = 512;
+
 /// A segment open for reading.
 #[derive(Debug)]
 pub(in crate::store) struct SegmentReader {
@@ -101,6 +104,54 @@ impl SegmentReader {
             }
         }
         Ok(damaged)
+    }
+
+    /// The parts of a frame that are there twice and damaged in one place: what, from where, to where.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(in crate::store) fn damaged_copies(
+        &self,
+        found: &Found,
+    ) -> io::Result<Vec<(&'static str, u64, u64)>> {
+        let (at, head) = (found.at, &found.head);
+        let (meta_at, second_meta_at) = (at + HEAD_BYTES as u64, at + head.second_meta_at() as u64);
+        let second_head_at = second_meta_at + head.meta_bytes() as u64;
+        let head_is = |at, decode: fn(&[u8], u32) -> Option<Head>| -> io::Result<bool> {
+            Ok(decode(&self.read(at, HEAD_BYTES)?, self.salt) == Some(*head))
+        };
+        let meta_is =
+            |at| -> io::Result<bool> { Ok(Meta::decode(head, &self.read(at, head.meta_bytes())?).is_some()) };
+        let parts = [
+            ("first head", at, meta_at, head_is(at, Head::decode_first)?),
+            ("first list", meta_at, at + head.bodies_at() as u64, meta_is(meta_at)?),
+            ("second list", second_meta_at, second_head_at, meta_is(second_meta_at)?),
+            (
+                "second head",
+                second_head_at,
+                second_head_at + HEAD_BYTES as u64,
+                head_is(second_head_at, Head::decode_second)?,
+            ),
+        ];
+        let damaged = parts.into_iter().filter(|(.., whole)| !whole);
+        Ok(damaged.map(|(part, from, to, _)| (part, from, to)).collect())
+    }
+
+    /// Whether a block of the disk that these bytes reach into has nothing but zeros: it was never written, or lost.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(in crate::store) fn has_empty_block(&self, from: u64, to: u64) -> io::Result<bool> {
+        let block = BLOCK_BYTES as u64;
+        let to = to.next_multiple_of(block).min(self.bytes);
+        for at in (from - from % block..to).step_by(BLOCK_BYTES) {
+            if self.is_zero(at, to.min(at + block))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn head_at(&self, at: u64) -> io::Result<Option<Head>> {
