@@ -4,6 +4,7 @@
 //! wherever it was written. `main.rs` calls it.
 
 mod banner;
+mod data;
 mod files;
 mod health;
 mod run;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Check that a broker answers: exit code 0 when it greets as AMQP 0-9-1, else 1
     Health(health::HealthArgs),
+    /// Look into the data folder of a broker that is not running
+    Data(data::DataArgs),
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +116,7 @@ pub(crate) fn main() -> ExitCode {
     match cli.command {
         Some(Command::Config { .. }) => print(&config::effective(&loaded)),
         Some(Command::Health(args)) => health::check(&args, &loaded.config.listen),
+        Some(Command::Data(args)) => data::run(&args, &loaded.config.data),
         None => run::run(loaded.config).unwrap_or_else(|error| {
             eprintln!("warren: {error:#}");
             ExitCode::FAILURE

@@ -1,8 +1,16 @@
 //! The command line of the real binary: what it prints, what it refuses, and with which exit code.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use warren::engine::QueueId;
+use warren::engine::definitions::Definition;
+use warren::engine::queue::{QueueDeclare, QueueOptions, Seq};
+use warren::store::folder::DataFolder;
+use warren::store::{Kept, LogStore, Store as _, SyncMode};
+use warren::wire::message::Message;
 
 /// Runs `warren` in `folder` with `args` and no other `WARREN_*` variables than `env`.
 fn warren_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
@@ -39,7 +47,9 @@ fn version_names_the_program_and_its_version() {
 #[test]
 fn help_names_every_flag_and_command() {
     let help = stdout(&warren(&["--help"], &[]));
-    for word in ["--bind", "--port", "--data", "--config", "--log", "--log-format", "config", "health"] {
+    for word in
+        ["--bind", "--port", "--data", "--config", "--log", "--log-format", "config", "health", "data"]
+    {
         assert!(help.contains(word), "{word} is missing in {help}");
     }
 }
@@ -122,4 +132,81 @@ fn health_fails_where_nothing_listens() {
     let output = warren(&["health", "--port", &port.to_string()], &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("127.0.0.1:{port}: cannot connect")));
+}
+
+/// All files below a folder and their bytes, but for the one that says who has locked it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("lists") {
+        let path = entry.expect("lists").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if !path.ends_with("lock") {
+            found.insert(path.clone(), fs::read(path).expect("reads"));
+        }
+    }
+    found
+}
+
+/// A data folder in which the queue `orders` holds three messages.
+fn data_folder(path: &Path) {
+    let folder = DataFolder::open(path).expect("a folder");
+    let (store, _) = LogStore::open(folder.path(), SyncMode::Always).expect("opens");
+    let declare = QueueDeclare { name: "orders".into(), durable: true, ..QueueDeclare::default() };
+    let options = QueueOptions::from_declare("/", declare).expect("is valid");
+    let definition = Definition::Queue { id: QueueId(1), options };
+    store.define(definition.key(), Some(definition.value()));
+    let messages =
+        (0..3).map(|seq| (Seq(seq), Message::new("", "orders", &[0, 0], true, b"to be found again")));
+    store.append(QueueId(1), Kept::Durably, &mut messages.collect());
+    store.close().expect("closes");
+}
+
+#[test]
+fn a_stopped_data_folder_is_checked_and_described_and_does_not_change() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("data");
+    data_folder(&path);
+    let before = files(&path);
+    let data = |command: &str| warren(&["data", command, "--data", path.to_str().unwrap()], &[]);
+
+    let sound = stdout(&data("check"));
+    assert!(sound.starts_with("sound: 1 queue, 3 messages, "), "{sound}");
+    let stats = stdout(&data("stats"));
+    assert!(stats.contains("vhost '/': 0 exchanges, 1 queue, 0 bindings"), "{stats}");
+    assert!(stats.contains("queue 'orders'"), "{stats}");
+    assert!(files(&path) == before, "the folder has changed");
+
+    let segment = path.join("log/0000000000000000.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"found").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let before = files(&path);
+    let damaged = data("check");
+    assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
+    let text = String::from_utf8(damaged.stdout).unwrap();
+    assert!(
+        text.starts_with("damaged: 1 finding; a start would lose 1 message. Whole: 1 queue, 2 messages\n"),
+        "{text}"
+    );
+    assert!(text.contains("loses 1 message of queue 'orders' (number 0)"), "{text}");
+    assert!(files(&path) == before, "the folder has changed");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_looked_into_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("data");
+    let check = |path: &Path| warren(&["data", "check", "--data", path.to_str().unwrap()], &[]);
+    let refused = |output: &Output| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr.clone()).unwrap()
+    };
+    assert!(refused(&check(&path)).starts_with("warren data: there is no data in "));
+    let _in_use = DataFolder::open(&path).unwrap();
+    assert!(refused(&check(&path)).contains(&format!("is in use by process {}", std::process::id())));
+    assert!(refused(&check(Path::new(""))).contains("no data folder is configured"));
+    usage_error(&warren(&["data", "mend"], &[]));
+    usage_error(&warren(&["data"], &[]));
 }
