@@ -260,8 +260,11 @@ impl Replay<'_> {
                             found.at
                         ));
                     }
-                    let damaged = if is_last { reader.damaged_records(&found)? } else { Vec::new() };
-                    if damaged.is_empty() || !self.is_move(&found) {
+                    // A move must be whole wherever it lies: this may be the end that an earlier start found cut off.
+                    let is_move = self.is_move(&found);
+                    let damaged =
+                        if is_last || is_move { reader.damaged_records(&found)? } else { Vec::new() };
+                    if damaged.is_empty() || !is_move {
                         self.frame(id, &found);
                         if self.purpose == Purpose::Start {
                             self.forget_records(id, &reader, &found, &damaged)?;

@@ -9,7 +9,10 @@ use super::*;
 use crate::engine::QueueId;
 use crate::engine::queue::Seq;
 use crate::store::checkpoint::COPIES;
+use crate::store::log::frame::{FrameBuilder, MOVED};
+use crate::store::log::segment::{ActiveSegment, SegmentHead};
 use crate::store::{DAMAGED_FOLDER, Store as _};
+use crate::wire::message::Message;
 
 #[test]
 fn a_sound_folder_is_called_sound_with_its_counts() {
@@ -332,5 +335,31 @@ fn a_log_cut_off_anywhere_by_a_crash_is_sound_then_and_after_later_starts() {
         assert!(folder.check().is_sound(), "started, cut at {end}: {}", folder.check());
         folder.change(|_| ());
         assert!(folder.check().is_sound(), "started twice, cut at {end}: {}", folder.check());
+    }
+}
+
+#[test]
+fn a_move_that_a_crash_cut_off_is_passed_over_at_every_start() {
+    let mut folder = Folder::with_orders();
+    folder.change_and_crash(|store| append(store, ORDERS, 10));
+    let mut frame = FrameBuilder::default();
+    let record = frame.add(&Message::new("exchange", "key", &[0, 0], true, &[b'm'; 1000]));
+    frame.hold(ORDERS, 10, record, MOVED);
+    let head = SegmentHead { id: SegmentId(2), salt: 5 };
+    let mut segment = ActiveSegment::create(&folder.data.join(LOG_FOLDER), head).unwrap();
+    let number = frames(&folder.segment(0).1).len() + frames(&folder.segment(1).1).len();
+    segment.append(&frame.finish(number as u64, 0, 1, 5)).unwrap();
+    folder.damage(2, |bytes| bytes[512..1024].fill(0));
+    for start in 0..3 {
+        let report = folder.check();
+        assert!(report.is_sound(), "start {start}: {report}");
+        let expected = format!("sound: 1 queue, {} messages", 10 + start);
+        assert!(report.to_string().starts_with(&expected), "start {start}: {report}");
+        folder.change_and_crash(|store| {
+            append(store, ORDERS, 11 + start);
+            let loaded = store.load(ORDERS, Seq(10), Seq(10), 1).unwrap();
+            assert_eq!(loaded.damaged, [], "start {start}");
+            assert_eq!(loaded.messages.len(), 1, "start {start}");
+        });
     }
 }
