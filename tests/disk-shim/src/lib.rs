@@ -13,11 +13,10 @@
 //! itself, as `rustix` makes them unless told otherwise, and memory that is mapped. The tests compare what was recorded with
 //! what is in the folder, and fail if something went by unseen.
 //!
-//! It is for Linux on 64-bit machines, where functions of which the last parameter is optional can be replaced by functions
-//! with a fixed number of parameters, since both are called alike.
+//! It is for Linux on 64-bit machines, and empty elsewhere. There a function whose last parameter is optional is called as
+//! one with a fixed number of parameters, so the latter can stand in for the former.
 
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!("only for Linux on 64-bit machines");
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
 mod descriptors;
 mod names;

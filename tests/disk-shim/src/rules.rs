@@ -7,7 +7,8 @@
 //! - `path=log/`: only where the path, relative to the folder, contains this
 //! - `at=3`: only the third of them; `from=3`: the third and all after it
 //! - `while=FILE`: only calls made while this file exists are counted
-//! - and what happens: `fails=EIO`, `fails=ENOSPC`, `short` (half of it is written), `sleeps=5000` (milliseconds)
+//! - and what happens: `fails=EIO`, `fails=ENOSPC`, `short` (half of it is written), `sleeps=5000` (milliseconds), or `holds`
+//!   (the call is made once the file of `while` is gone)
 
 use std::ffi::c_int;
 use std::path::PathBuf;
@@ -87,7 +88,11 @@ enum Effect {
     Fails(c_int),
     Short,
     Sleeps(Duration),
+    Holds,
 }
+
+/// How often a held call looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The rules in a text.
 ///
@@ -119,6 +124,7 @@ impl Rule {
                 ("fails", "EIO") => effect = Some(Effect::Fails(libc::EIO)),
                 ("fails", "ENOSPC") => effect = Some(Effect::Fails(libc::ENOSPC)),
                 ("short", "") => effect = Some(Effect::Short),
+                ("holds", "") => effect = Some(Effect::Holds),
                 ("sleeps", digits) => effect = Some(Effect::Sleeps(Duration::from_millis(number(digits)?))),
                 _ => return Err(bad()),
             }
@@ -156,6 +162,11 @@ pub(crate) fn decide(rules: &[Rule], kind: Kind, path: &str, mut struck: impl Fn
             Effect::Short if verdict == Verdict::Go => verdict = Verdict::Short,
             Effect::Short => {}
             Effect::Sleeps(time) => thread::sleep(time),
+            Effect::Holds => {
+                while rule.while_exists.as_ref().is_some_and(|file| file.exists()) {
+                    thread::sleep(LOOK);
+                }
+            }
         }
     }
     verdict

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -68,11 +69,23 @@ fn each(folder: &Path) {
     told("syncfolder", File::open(folder).and_then(|folder| folder.sync_all()));
 }
 
+#[cfg(not(target_os = "linux"))]
+fn range(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
 fn range(file: &File) -> io::Result<()> {
     // SAFETY: the descriptor is open.
     result(unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) })
 }
 
+#[cfg(target_os = "linux")]
 fn allocate(file: &File) -> io::Result<()> {
     // SAFETY: the descriptor is open.
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, 4096) } {
@@ -81,6 +94,7 @@ fn allocate(file: &File) -> io::Result<()> {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn result(code: i32) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
