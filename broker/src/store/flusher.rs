@@ -166,7 +166,7 @@ impl Flusher {
     fn commit(&mut self, pending: &mut Pending, epoch: u64) -> Result<(), FlushError> {
         let (awaited, bytes) = (pending.awaited, pending.bytes());
         let mut frames = std::mem::take(&mut self.frames);
-        frames.fill(pending);
+        frames.fill(pending, now_ms());
         for frame in frames.iter() {
             self.write(frame, epoch)?;
         }

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::Loaded;
 use super::core::Core;
 use super::index::{Extent, Lane, RangeSet};
 use super::log::frame::{RecordEntry, Run, UNTIL_RESTART};
 use super::log::record;
 use super::log::scan::{Found, Scanned, SegmentReader};
+use super::{Loaded, LoadedMessage};
 use crate::engine::QueueId;
 use crate::engine::queue::Seq;
 
@@ -72,21 +72,20 @@ fn try_load(core: &Core, queue: QueueId, from: u64, to: u64, bytes_max: u64) -> 
             loaded.damaged.extend(raw.damaged.into_iter().map(Seq));
             for RawMessage { seq, bytes, .. } in raw.whole {
                 match record::decode(&bytes) {
-                    Some(message) => loaded.messages.push((Seq(seq), message, count_of(&returned, seq))),
+                    Some((message, stored_ms)) => {
+                        let returned = returned.get(&seq).copied().unwrap_or(0);
+                        loaded.messages.push(LoadedMessage { seq: Seq(seq), message, returned, stored_ms });
+                    }
                     None => loaded.damaged.push(Seq(seq)),
                 }
             }
         }
     }
-    loaded.messages.sort_by_key(|(seq, ..)| *seq);
+    loaded.messages.sort_by_key(|loaded| loaded.seq);
     for &seq in &loaded.damaged {
         core.note(|pending| pending.settle(queue, seq));
     }
     Ok(loaded)
-}
-
-fn count_of(returned: &BTreeMap<u64, u16>, seq: u64) -> u16 {
-    returned.get(&seq).copied().unwrap_or(0)
 }
 
 fn plan(

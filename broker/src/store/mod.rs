@@ -55,11 +55,24 @@ pub enum Kept {
     UntilRestart,
 }
 
+/// A message read back.
+#[derive(Debug)]
+pub struct LoadedMessage {
+    /// Its number.
+    pub seq: Seq,
+    /// Itself.
+    pub message: Message,
+    /// How often it returned to its queue.
+    pub returned: u16,
+    /// When it was stored first, in milliseconds since 1970.
+    pub stored_ms: u64,
+}
+
 /// Messages read back.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// In the order of their numbers, with how often each returned to its queue.
-    pub messages: Vec<(Seq, Message, u16)>,
+    /// In the order of their numbers.
+    pub messages: Vec<LoadedMessage>,
     /// Everything up to here was read.
     pub up_to: Option<Seq>,
     /// Messages that should have been there, and are damaged. They are set aside and settled.

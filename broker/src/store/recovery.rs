@@ -5,18 +5,18 @@
 //! state are moved away.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, COPIES, Checkpoints, CopyError, Position, Snapshot};
 use super::damage::Damage;
-use super::flusher::LogEnd;
+use super::flusher::{LogEnd, SEGMENT_BYTES};
 use super::index::{FramePlace, Index, Source};
 use super::log::frame::MOVED;
 use super::log::ops::{self, Op};
 use super::log::scan::{Found, Scanned, SegmentReader};
-use super::log::segment::SegmentId;
+use super::log::segment::{SegmentId, sync_folder};
 
 /// Why a data folder cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,14 @@ pub enum RecoveryError {
     #[error("cannot read {path}")]
     Read {
         /// What was to be read.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// What was found cannot be made to last.
+    #[error("cannot sync {path}")]
+    Sync {
+        /// What was to be synced.
         path: PathBuf,
         /// What the operating system says.
         source: io::Error,
@@ -224,18 +232,31 @@ impl Replay<'_> {
             self.index.set_segment_bytes(id, bytes);
             if id >= start.segment {
                 let from = if id == start.segment { start.at } else { 0 };
-                let is_last = place + 1 == segments.len();
-                self.segment(id, from, is_last)
+                // Full segments were synced before the next one was begun; any other may be where a crash cut the log off.
+                let may_be_cut = place + 1 == segments.len() || bytes < SEGMENT_BYTES;
+                self.segment(id, from, may_be_cut)
                     .map_err(|source| RecoveryError::Read { path: id.path(&self.log), source })?;
             }
         }
         if self.purpose == Purpose::Start {
+            self.sync_replayed(&segments, start)?;
             self.forget_missing(&segments);
         }
         Ok(next)
     }
 
-    fn segment(&mut self, id: SegmentId, from: u64, is_last: bool) -> io::Result<()> {
+    /// Makes last what a killed process had written and not synced: what is confirmed from now on builds on it.
+    fn sync_replayed(&self, segments: &[(SegmentId, u64)], start: Position) -> Result<(), RecoveryError> {
+        for (id, _) in segments.iter().filter(|(id, _)| *id >= start.segment) {
+            let path = id.path(&self.log);
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(|source| RecoveryError::Sync { path, source })?;
+        }
+        sync_folder(&self.log).map_err(|source| RecoveryError::Sync { path: self.log.clone(), source })
+    }
+
+    fn segment(&mut self, id: SegmentId, from: u64, may_be_cut: bool) -> io::Result<()> {
         let Some(reader) = SegmentReader::open(&self.log, id)? else {
             let path = id.path(&self.log);
             // Empty or zero: a crash came before its head was on the disk, and so before anything in it was confirmed.
@@ -263,7 +284,7 @@ impl Replay<'_> {
                     // A move must be whole wherever it lies: this may be the end that an earlier start found cut off.
                     let is_move = self.is_move(&found);
                     let damaged =
-                        if is_last || is_move { reader.damaged_records(&found)? } else { Vec::new() };
+                        if may_be_cut || is_move { reader.damaged_records(&found)? } else { Vec::new() };
                     if damaged.is_empty() || !is_move {
                         self.frame(id, &found);
                         if self.purpose == Purpose::Start {
@@ -275,7 +296,7 @@ impl Replay<'_> {
             }
         }
         for (from, to) in gaps {
-            if from > last_frame_at && is_last {
+            if from > last_frame_at && may_be_cut {
                 // Where a crash cut the log off; nothing of it was confirmed.
                 tracing::info!(
                     segment = id.0,
@@ -285,13 +306,7 @@ impl Replay<'_> {
                 );
                 continue;
             }
-            if from > last_frame_at && !is_last {
-                // The same, at an earlier start; or damage. Told apart by nothing, so it is kept.
-                tracing::warn!(segment = id.0, from, to, "the last bytes of a segment cannot be read");
-            } else {
-                self.findings
-                    .push(format!("{}: bytes {from} to {to} are damaged", id.path(&self.log).display()));
-            }
+            self.findings.push(format!("{}: bytes {from} to {to} are damaged", id.path(&self.log).display()));
             let len = usize::try_from(to - from).unwrap_or(usize::MAX);
             self.damage.keep(&format!("{:016x}-{from}.frames", id.0), &reader.read(from, len)?);
         }
@@ -306,8 +321,8 @@ impl Replay<'_> {
         })
     }
 
-    /// Only the last segment can have been cut off in the middle of a write, with any part of it missing. What is missing
-    /// was not confirmed then; or it is damaged. Told apart by nothing, so it is kept and named.
+    /// A segment that a crash cut off in the middle of a write may miss any part of that. What is missing was not confirmed
+    /// then; or it is damaged. Told apart by nothing, so it is kept and named.
     fn forget_records(
         &mut self,
         segment: SegmentId,

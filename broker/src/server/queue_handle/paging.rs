@@ -82,7 +82,9 @@ impl SharedQueue {
         }
         let count = (loaded.messages.len() + loaded.damaged.len()) as u64;
         let up_to = loaded.up_to.unwrap_or(wanted.range.last);
-        Ok(PagedIn { wanted, messages: loaded.messages, up_to, count })
+        let messages =
+            loaded.messages.into_iter().map(|loaded| (loaded.seq, loaded.message, loaded.returned));
+        Ok(PagedIn { wanted, messages: messages.collect(), up_to, count })
     }
 
     /// Asks for the next messages if consumers come near the end of those in memory.

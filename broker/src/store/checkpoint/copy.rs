@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::snapshot::{Position, Snapshot};
 use crate::store::log::segment::{SegmentId, sync_folder};
@@ -55,6 +55,7 @@ pub(super) fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<()> {
     if folder_bytes(folder)? > (GROWTH_MAX * wanted).max(GROWN_BYTES_MIN) {
         remove(folder)?;
     }
+    begin(folder)?;
     let mut written = guarded(|| update(folder, snapshot));
     if written.is_err() && folder.exists() {
         // Damaged perhaps: begin with an empty one. The other copy is whole.
@@ -63,6 +64,17 @@ pub(super) fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<()> {
     }
     written.map_err(io::Error::other)?;
     sync_all(folder)?;
+    fs::remove_file(marker(folder))?;
+    folder.parent().map_or(Ok(()), sync_folder)
+}
+
+/// A file that is there while a copy is written: it tells a copy that a crash left incomplete from a damaged one.
+pub(in crate::store) fn marker(folder: &Path) -> PathBuf {
+    folder.with_extension("writing")
+}
+
+fn begin(folder: &Path) -> io::Result<()> {
+    File::create(marker(folder))?.sync_all()?;
     folder.parent().map_or(Ok(()), sync_folder)
 }
 
@@ -106,7 +118,12 @@ pub(in crate::store) fn read(folder: &Path) -> Result<Option<Snapshot>, CopyErro
     });
     let mut entries: Vec<(Vec<u8>, Vec<u8>)> = entries.map_err(CopyError::Unreadable)?;
     let Some((_, summary)) = entries.pop_if(|(key, _)| key == SUMMARY) else {
-        return Err(CopyError::Incomplete);
+        let is_incomplete = marker(folder).exists();
+        return Err(if is_incomplete {
+            CopyError::Incomplete
+        } else {
+            CopyError::Damaged("entries are missing")
+        });
     };
     let numbers: Vec<u64> =
         summary.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
@@ -229,10 +246,11 @@ mod tests {
     fn a_copy_that_lost_or_changed_an_entry_is_not_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let copy = folder.path().join("state-a");
-        let changes: [fn(&sled::Db); 3] = [
+        let changes: [fn(&sled::Db); 4] = [
             |db| drop(db.remove("a").expect("removes")),
             |db| drop(db.insert("a", "2").expect("changes")),
             |db| drop(db.insert("b", "1").expect("adds")),
+            |db| drop(db.remove(SUMMARY).expect("removes")),
         ];
         for change in changes {
             write(&copy, &snapshot(&[("a", "1"), ("c", "3")])).expect("writes");
@@ -241,7 +259,10 @@ mod tests {
             drop(database);
             assert!(matches!(read(&copy), Err(CopyError::Damaged(_))));
         }
+        begin(&copy).expect("makes the marker");
+        assert!(matches!(read(&copy), Err(CopyError::Incomplete)));
         write(&copy, &snapshot(&[("a", "1")])).expect("writes over what is damaged");
+        assert!(!marker(&copy).exists());
         assert!(read(&copy).is_ok());
     }
 }

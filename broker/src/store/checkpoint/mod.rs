@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 
-pub(super) use copy::{CopyError, read};
+pub(super) use copy::{CopyError, marker, read};
 pub(super) use snapshot::{Position, Snapshot};
 
 /// How long to wait after a checkpoint that failed: the disk may be full for a while.

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use crate::store::checkpoint::{COPIES, Position};
+use crate::store::checkpoint::{COPIES, Position, marker};
 use crate::store::recovery::{Copy, FoundCopy, read_copy};
 
 /// Where sled puts values that are too large for it.
@@ -59,6 +59,9 @@ pub(super) fn read_copies(data: &Path) -> io::Result<([CopyAt; 2], [Copy; 2])> {
         }
         let path = folder.0.join(copy.name);
         copy_folder(&original, &path)?;
+        if marker(&original).exists() {
+            fs::write(marker(&path), []).map_err(|error| at("make", &path, &error))?;
+        }
         copy.blobs = fs::read_dir(path.join(BLOBS_FOLDER)).map_or(0, Iterator::count);
         copy.found = match read_copy(&path) {
             FoundCopy::Whole(None) => CopyState::Missing,

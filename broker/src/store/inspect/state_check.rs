@@ -40,10 +40,9 @@ fn copies(found: &Found, report: &mut CheckReport) {
             CopyState::Damaged(reason) => {
                 report.harmless(format!("{name}: {reason}; a start sets it aside, {instead}"));
             }
-            // sled drops what it cannot read, so that damage mostly looks like this, too.
-            CopyState::Incomplete => report.harmless(format!(
-                "{name}: it has no end: it is damaged, or the broker was ended while it wrote it; a start {instead}"
-            )),
+            CopyState::Incomplete => {
+                report.note(format!("{name}: the broker was ended while it wrote this; a start {instead}"));
+            }
         }
         if copy.blobs > 0 {
             let blobs = counted(copy.blobs as u64, "value");

@@ -25,8 +25,8 @@ pub(in crate::store) struct Frames {
 }
 
 impl Frames {
-    /// Puts the operations and messages of `pending` into frames.
-    pub(in crate::store) fn fill(&mut self, pending: &mut Pending) {
+    /// Puts the operations and messages of `pending` into frames. The time is in milliseconds since 1970.
+    pub(in crate::store) fn fill(&mut self, pending: &mut Pending, now_ms: u64) {
         self.clear();
         let ops = pending.ops();
         if !ops.is_empty() {
@@ -41,13 +41,13 @@ impl Frames {
         for (id, queue) in queues {
             for (flags, entry) in queue.messages() {
                 let Some(message) = &entry.message else { continue };
-                let (frame, record) = self.place(message, may_share);
+                let (frame, record) = self.place(message, now_ms, may_share);
                 self.builders[frame].hold(id, entry.seq, record, flags);
             }
         }
     }
 
-    fn place(&mut self, message: &Message, may_share: bool) -> (usize, u32) {
+    fn place(&mut self, message: &Message, now_ms: u64, may_share: bool) -> (usize, u32) {
         if may_share && let Some(&place) = self.shared.get(&message.identity()) {
             return place;
         }
@@ -55,7 +55,7 @@ impl Frames {
             Some(last) if self.builders[last].bodies_bytes() < FRAME_BYTES => last,
             _ => self.open(),
         };
-        let place = (last, self.builders[last].add(message));
+        let place = (last, self.builders[last].add(message, now_ms));
         if may_share {
             self.shared.insert(message.identity(), place);
         }
@@ -109,7 +109,7 @@ mod tests {
             pending.append(QueueId(queue), Kept::Durably, &mut vec![(Seq(5), message.clone())]);
         }
         let mut frames = Frames::default();
-        frames.fill(&mut pending);
+        frames.fill(&mut pending, 0);
         let written: Vec<_> =
             frames.iter().map(|frame| (frame.records().len(), frame.runs().len())).collect();
         assert_eq!(written, [(1, 20)]);
@@ -125,7 +125,7 @@ mod tests {
             pending.append(QueueId(queue), Kept::Durably, &mut messages);
         }
         let mut frames = Frames::default();
-        frames.fill(&mut pending);
+        frames.fill(&mut pending, 0);
         let runs: Vec<Vec<_>> = frames
             .iter()
             .map(|frame| frame.runs().iter().map(|run| (run.queue.0, run.first, run.count)).collect())

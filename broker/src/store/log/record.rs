@@ -1,30 +1,32 @@
 //! The bytes of one message in the log.
 //!
-//! Four lengths and flags, then exchange, routing key, properties and body as they lie in a [`Message`]. The checksum is
+//! Lengths, flags and the time it was stored, then exchange, routing key, properties and body as they lie in a [`Message`]. The checksum is
 //! kept beside its length in the frame, not in here.
 
 use crate::wire::message::{Message, MessageParts};
 
-/// Bytes in front of the names: exchange and routing key lengths, flags, properties length.
-const HEAD_BYTES: usize = 8;
+/// Bytes in front of the names: exchange and routing key lengths, flags, properties length, time.
+const HEAD_BYTES: usize = 16;
 
 /// In the flags: delivery-mode is 2.
 const PERSISTENT: u16 = 1;
 
-/// Appends the message to `bytes`.
-pub(in crate::store) fn encode(message: &Message, bytes: &mut Vec<u8>) {
+/// Appends the message to `bytes`, with the time it is stored, in milliseconds since 1970: it stays with the message when that
+/// moves, because how long a message may live counts from it.
+pub(in crate::store) fn encode(message: &Message, stored_ms: u64, bytes: &mut Vec<u8>) {
     let (parts, prefix, body) = message.parts();
     bytes.push(parts.exchange_bytes);
     bytes.push(parts.routing_key_bytes);
     let flags = if parts.persistent { PERSISTENT } else { 0 };
     bytes.extend_from_slice(&flags.to_le_bytes());
     bytes.extend_from_slice(&parts.properties_bytes.to_le_bytes());
+    bytes.extend_from_slice(&stored_ms.to_le_bytes());
     bytes.extend_from_slice(prefix);
     bytes.extend_from_slice(body);
 }
 
-/// The message in `bytes`, which passed their checksum; none if the lengths in them do not fit.
-pub(in crate::store) fn decode(bytes: &[u8]) -> Option<Message> {
+/// The message in `bytes`, which passed their checksum, and when it was stored; none if the lengths in them do not fit.
+pub(in crate::store) fn decode(bytes: &[u8]) -> Option<(Message, u64)> {
     let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
     let parts = MessageParts {
         exchange_bytes: head[0],
@@ -32,7 +34,8 @@ pub(in crate::store) fn decode(bytes: &[u8]) -> Option<Message> {
         persistent: u16::from_le_bytes([head[2], head[3]]) & PERSISTENT != 0,
         properties_bytes: u32::from_le_bytes([head[4], head[5], head[6], head[7]]),
     };
-    (parts.body_at() <= rest.len()).then(|| Message::from_parts(parts, rest))
+    let stored_ms = u64::from_le_bytes(*head[8..].first_chunk()?);
+    (parts.body_at() <= rest.len()).then(|| (Message::from_parts(parts, rest), stored_ms))
 }
 
 #[cfg(test)]
@@ -46,8 +49,9 @@ mod tests {
             for persistent in [true, false] {
                 let message = Message::new("logs", "a.b", &[0x10, 0, 2], persistent, &vec![7; size]);
                 let mut bytes = Vec::new();
-                encode(&message, &mut bytes);
-                let back = decode(&bytes).expect("it was just encoded");
+                encode(&message, 1_234_567_890_123, &mut bytes);
+                let (back, stored_ms) = decode(&bytes).expect("it was just encoded");
+                assert_eq!(stored_ms, 1_234_567_890_123);
                 assert_eq!(back.exchange(), message.exchange());
                 assert_eq!(back.routing_key(), message.routing_key());
                 assert_eq!(back.properties(), message.properties());
@@ -60,7 +64,7 @@ mod tests {
     #[test]
     fn lengths_beyond_the_bytes_are_refused() {
         let mut bytes = Vec::new();
-        encode(&Message::new("logs", "a.b", &[0x10, 0, 2], true, b""), &mut bytes);
+        encode(&Message::new("logs", "a.b", &[0x10, 0, 2], true, b""), 0, &mut bytes);
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end]).is_none(), "decoded {end} bytes");
         }

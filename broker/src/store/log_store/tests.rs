@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::store::LoadedMessage;
 use crate::store::flusher::SEGMENT_BYTES;
 
 const QUEUE: QueueId = QueueId(7);
@@ -43,7 +44,7 @@ fn contents(store: &LogStore, restored: &Restored, queue: QueueId) -> BTreeMap<u
     while from <= range.last {
         let loaded = store.load(queue, from, range.last, 100_000).expect("loads");
         assert!(loaded.damaged.is_empty(), "damaged: {:?}", loaded.damaged);
-        for (seq, message, _) in loaded.messages {
+        for LoadedMessage { seq, message, .. } in loaded.messages {
             assert!(found.insert(seq.0, message.body().to_vec()).is_none(), "{seq:?} came twice");
         }
         from = Seq(loaded.up_to.expect("tells how far").0 + 1);
@@ -86,7 +87,7 @@ fn what_was_appended_and_not_settled_is_there_after_a_restart() {
     assert_eq!(found, (0..90).filter(|seq| ![3, 50].contains(seq)).collect());
     let loaded = store.load(QUEUE, Seq(4), Seq(5), 1).expect("loads");
     assert_eq!(
-        loaded.messages.iter().map(|(seq, _, count)| (seq.0, *count)).collect::<Vec<_>>(),
+        loaded.messages.iter().map(|loaded| (loaded.seq.0, loaded.returned)).collect::<Vec<_>>(),
         [(4, 2), (5, 0)]
     );
 }
@@ -101,7 +102,7 @@ fn what_is_kept_until_a_restart_is_loaded_before_and_gone_after() {
     wait_durable(&store, epoch);
     let seqs = |from: u64| {
         let loaded = store.load(QUEUE, Seq(from), Seq(5), 1_000_000).expect("loads");
-        loaded.messages.iter().map(|(seq, ..)| seq.0).collect::<Vec<_>>()
+        loaded.messages.iter().map(|loaded| loaded.seq.0).collect::<Vec<_>>()
     };
     assert_eq!(seqs(0), [0, 1, 2, 3, 4, 5]);
     store.settle(QUEUE, &[Seq(1), Seq(2)]);
