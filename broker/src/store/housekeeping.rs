@@ -162,7 +162,7 @@ impl Flusher {
         let position = self.position();
         if position > self.checkpoints.newest() {
             let (snapshot, files) = self.snapshot();
-            self.checkpoints.write_now(snapshot, &files);
+            self.checkpoints.write_now(snapshot, &files, &self.core);
         }
     }
 

@@ -65,7 +65,9 @@ pub(super) struct Recovered {
 /// [`RecoveryError`] if files cannot be read, not if they are damaged.
 pub(super) fn recover(data: &Path, damage: &Damage) -> Result<Recovered, RecoveryError> {
     let log = data.join(super::LOG_FOLDER);
-    fs::create_dir_all(&log).map_err(|source| RecoveryError::Read { path: log.clone(), source })?;
+    fs::create_dir_all(&log)
+        .and_then(|()| sync_folder(data))
+        .map_err(|source| RecoveryError::Read { path: log.clone(), source })?;
     let mut findings = Vec::new();
     let copies = read_copies(data, damage, &mut findings)?;
     let found = [0, 1]
@@ -135,6 +137,8 @@ pub(super) enum FoundCopy {
     Whole(Copy),
     /// Writing it was not completed.
     Incomplete,
+    /// The operating system refuses something. That says nothing about what is in it.
+    Unreadable(io::Error),
     /// Damaged: how.
     Damaged(String),
     /// A newer version wrote it: which.
@@ -151,6 +155,7 @@ pub(super) fn read_copy(folder: &Path) -> FoundCopy {
         },
         Err(error @ CopyError::Version(_)) => FoundCopy::Newer(error.to_string()),
         Err(CopyError::Incomplete) => FoundCopy::Incomplete,
+        Err(CopyError::Io(error)) => FoundCopy::Unreadable(error),
         Err(error) => FoundCopy::Damaged(error.to_string()),
     }
 }
@@ -167,6 +172,7 @@ fn read_copies(data: &Path, damage: &Damage, findings: &mut Vec<String>) -> Resu
                 continue;
             }
             FoundCopy::Newer(reason) => return Err(RecoveryError::Version { path, reason }),
+            FoundCopy::Unreadable(source) => return Err(RecoveryError::Read { path, source }),
             FoundCopy::Incomplete => {
                 // A crash while it was written: what the other copy is for.
                 let _ = fs::remove_dir_all(&path);

@@ -4,7 +4,7 @@
 //! sums up all others, and all its files are synced here before it is relied on; one that does not add up is not used.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -31,8 +31,11 @@ const GROWN_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// Why a copy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::store) enum CopyError {
-    /// It cannot be opened or read.
-    #[error("it cannot be read: {0}")]
+    /// The operating system refuses something.
+    #[error("it cannot be read")]
+    Io(#[source] io::Error),
+    /// sled cannot read it, and the operating system is not to blame.
+    #[error("sled cannot read it: {0}")]
     Unreadable(String),
     /// Writing it was not completed.
     #[error("it was not completed")]
@@ -112,11 +115,15 @@ pub(in crate::store) fn read(folder: &Path) -> Result<Option<Snapshot>, CopyErro
     if !folder.exists() {
         return Ok(None);
     }
-    let entries = guarded(|| {
-        let database = open(folder)?;
-        database.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
-    });
-    let mut entries: Vec<(Vec<u8>, Vec<u8>)> = entries.map_err(CopyError::Unreadable)?;
+    let mut entries = match guarded(|| entries_of(folder)) {
+        Ok(entries) => entries,
+        // sled writes when it opens, and panics on some errors of the operating system. Only what fails again while all its
+        // files can be read and others written is damaged.
+        Err(_) => {
+            probe(folder).map_err(CopyError::Io)?;
+            guarded(|| entries_of(folder)).map_err(CopyError::Unreadable)?
+        }
+    };
     let Some((_, summary)) = entries.pop_if(|(key, _)| key == SUMMARY) else {
         let is_incomplete = marker(folder).exists();
         return Err(if is_incomplete {
@@ -138,6 +145,23 @@ pub(in crate::store) fn read(folder: &Path) -> Result<Option<Snapshot>, CopyErro
     }
     let position = Position { segment: SegmentId(segment), at, frame };
     Ok(Some(Snapshot { sequence, position, entries }))
+}
+
+fn entries_of(folder: &Path) -> sled::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let database = open(folder)?;
+    database.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+}
+
+/// Whether the operating system lets all files in the folder be read, and as much be written there as sled may write.
+fn probe(folder: &Path) -> io::Result<()> {
+    for entry in files(folder)?.into_iter().filter(|entry| entry.path().is_file()) {
+        fs::read(entry.path())?;
+    }
+    let path = folder.with_extension("probe");
+    let written = File::create(&path)
+        .and_then(|mut file| file.write_all(&vec![1; 2 * SLED_SEGMENT_BYTES]).and_then(|()| file.sync_all()));
+    let removed = fs::remove_file(&path);
+    written.and(removed)
 }
 
 fn open(folder: &Path) -> sled::Result<sled::Db> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::core::{Core, StoreEvent};
 
 pub(super) use copy::{CopyError, marker, read};
 pub(super) use snapshot::{Position, Snapshot};
@@ -80,7 +80,7 @@ impl Checkpoints {
         let folder = self.folders[self.next].clone();
         let nudged = core.clone();
         let work = move || {
-            let written = write(&folder, &snapshot, &files);
+            let written = write(&folder, &snapshot, &files, &nudged);
             nudged.nudge();
             written
         };
@@ -91,10 +91,10 @@ impl Checkpoints {
     }
 
     /// Writes a checkpoint and waits for it.
-    pub(super) fn write_now(&mut self, mut snapshot: Snapshot, files: &[File]) {
+    pub(super) fn write_now(&mut self, mut snapshot: Snapshot, files: &[File], core: &Core) {
         self.sequence += 1;
         snapshot.sequence = self.sequence;
-        let written = write(&self.folders[self.next], &snapshot, files);
+        let written = write(&self.folders[self.next], &snapshot, files, core);
         self.done(snapshot.position, written);
     }
 
@@ -132,8 +132,11 @@ impl Checkpoints {
     }
 }
 
-fn write(folder: &Path, snapshot: &Snapshot, files: &[File]) -> io::Result<()> {
-    // A checkpoint must not outlive what it speaks of.
-    files.iter().try_for_each(File::sync_data)?;
+fn write(folder: &Path, snapshot: &Snapshot, files: &[File], core: &Core) -> io::Result<()> {
+    // A checkpoint must not outlive what it speaks of. The system reports a failed sync once: nobody may try again.
+    if let Err(error) = files.iter().try_for_each(File::sync_data) {
+        core.tell(StoreEvent::SyncFailed { error: &error });
+        return Err(error);
+    }
     copy::write(folder, snapshot)
 }

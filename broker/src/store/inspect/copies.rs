@@ -71,6 +71,7 @@ pub(super) fn read_copies(data: &Path) -> io::Result<([CopyAt; 2], [Copy; 2])> {
                 CopyState::Whole { sequence, position }
             }
             FoundCopy::Incomplete => CopyState::Incomplete,
+            FoundCopy::Unreadable(error) => return Err(at("read", &path, &error)),
             FoundCopy::Damaged(reason) => CopyState::Damaged(reason),
             FoundCopy::Newer(reason) => CopyState::Newer(reason),
         };

@@ -107,6 +107,12 @@ impl Judge<'_> {
         let mut unseen: Vec<_> = self.facts.unseen.iter().map(Some).collect();
         self.head(&mut unseen);
         self.numbers();
+        if self.facts.is_head_damaged {
+            let file = self.file();
+            self.report.harmless(format!(
+                "{file}: one of the two copies of its head is damaged; a start uses the other"
+            ));
+        }
         for trouble in &self.facts.troubles {
             self.trouble(trouble);
         }

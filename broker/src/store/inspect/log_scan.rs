@@ -31,6 +31,8 @@ pub(super) struct SegmentFacts {
     pub(super) start: SegmentStart,
     pub(super) first_number: Option<u64>,
     pub(super) last: Option<LastFrame>,
+    /// One of the two copies of its head is damaged.
+    pub(super) is_head_damaged: bool,
     pub(super) troubles: Vec<Trouble>,
     pub(super) gaps: Vec<Gap>,
     /// Frames that are not there although those before and behind them follow each other.
@@ -106,6 +108,7 @@ impl SegmentFacts {
             start,
             first_number: None,
             last: None,
+            is_head_damaged: reader.as_ref().map_or(Ok(false), SegmentReader::is_head_damaged)?,
             troubles: Vec::new(),
             gaps: Vec::new(),
             breaks: Vec::new(),

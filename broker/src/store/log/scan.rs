@@ -3,6 +3,7 @@
 //! Bodies are not read: a start needs to know where messages are, not what is in them. Called by recovery, by loading, and by
 //! the check of a stopped data folder.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -61,13 +62,22 @@ impl SegmentReader {
     pub(in crate::store) fn open(folder: &Path, id: SegmentId) -> io::Result<Option<Self>> {
         let file = File::open(id.path(folder))?;
         let bytes = file.metadata()?.len();
-        let mut head = [0; SEGMENT_HEAD_BYTES];
+        let mut heads = vec![0; SEGMENT_HEAD_BYTES];
         if bytes < SEGMENT_HEAD_BYTES as u64 {
             return Ok(None);
         }
-        file.read_exact_at(&mut head, 0)?;
-        let head = SegmentHead::decode(&head).filter(|head| head.id == id);
+        file.read_exact_at(&mut heads, 0)?;
+        let head = SegmentHead::decode(&heads).filter(|head| head.id == id);
         Ok(head.map(|head| Self { file, bytes, salt: head.salt }))
+    }
+
+    /// Whether one of the two copies of the segment's head is damaged.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(in crate::store) fn is_head_damaged(&self) -> io::Result<bool> {
+        Ok(!SegmentHead::is_twice_in(&self.read(0, SEGMENT_HEAD_BYTES)?))
     }
 
     /// Reads bytes at a place.
@@ -86,7 +96,12 @@ impl SegmentReader {
 
     /// All frames and gaps from `at` on, which is a frame's beginning.
     pub(in crate::store) fn scan(&self, at: u64, end: u64) -> Scan<'_> {
-        Scan { reader: self, at: at.max(SEGMENT_HEAD_BYTES as u64), end: end.min(self.bytes) }
+        Scan {
+            reader: self,
+            at: at.max(SEGMENT_HEAD_BYTES as u64),
+            end: end.min(self.bytes),
+            by_second: VecDeque::new(),
+        }
     }
 
     /// The records of a frame that fail their checksums.
@@ -162,13 +177,13 @@ impl SegmentReader {
         Ok(head.filter(|head| at + head.frame_bytes() as u64 <= self.bytes))
     }
 
-    /// The frame from `at` to `end` by the copy of its head that ends there.
+    /// The frame that ends at `end` by the copy of its head there; none if it would begin before `at`.
     fn head_before(&self, at: u64, end: u64) -> io::Result<Option<Head>> {
         if at + 2 * HEAD_BYTES as u64 > end {
             return Ok(None);
         }
         let head = Head::decode_second(&self.read(end - HEAD_BYTES as u64, HEAD_BYTES)?, self.salt);
-        Ok(head.filter(|head| head.frame_bytes() as u64 == end - at))
+        Ok(head.filter(|head| head.frame_bytes() as u64 <= end - at))
     }
 
     fn meta(&self, at: u64, head: &Head) -> io::Result<Option<(Meta, bool)>> {
@@ -219,10 +234,15 @@ pub(in crate::store) struct Scan<'a> {
     reader: &'a SegmentReader,
     at: u64,
     end: u64,
+    /// Frames that were found by their second heads.
+    by_second: VecDeque<(u64, Head)>,
 }
 
 impl Scan<'_> {
     fn step(&mut self) -> io::Result<Option<Scanned>> {
+        if let Some((at, head)) = self.by_second.pop_front() {
+            return self.frame(at, &head, true).map(Some);
+        }
         let at = self.at;
         if at >= self.end {
             return Ok(None);
@@ -231,13 +251,18 @@ impl Scan<'_> {
             return self.frame(at, &head, false).map(Some);
         }
         let next = self.reader.next_head(at)?;
-        let to = next.unwrap_or(self.reader.bytes);
-        if let Some(head) = self.reader.head_before(at, to)? {
-            return self.frame(at, &head, true).map(Some);
+        let mut to = next.unwrap_or(self.reader.bytes);
+        // Backwards, as far as second heads lead.
+        while let Some(head) = self.reader.head_before(at, to)? {
+            to -= head.frame_bytes() as u64;
+            self.by_second.push_front((to, head));
+        }
+        if to == at {
+            return self.step();
         }
         self.at = to;
         // What the file system filled in for writes that never came.
-        if next.is_none() && self.reader.is_zero(at, to)? {
+        if next.is_none() && self.by_second.is_empty() && self.reader.is_zero(at, to)? {
             return Ok(None);
         }
         Ok(Some(Scanned::Gap { from: at, to }))
@@ -318,6 +343,28 @@ mod tests {
             let (frames, gaps, _) = scan(folder.path(), &damaged);
             assert_eq!(frames, (0..FRAMES).collect::<Vec<_>>(), "byte {at}");
             assert_eq!(gaps, [], "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_frame_behind_lost_ones_is_found_by_its_second_head() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (places, mut damaged) = segment(folder.path());
+        // All of frame 1 and the first head of frame 2.
+        let (from, to) = (places[1], places[2] + HEAD_BYTES as u64);
+        damaged[usize::try_from(from).expect("fits")..usize::try_from(to).expect("fits")].fill(0);
+        let (frames, gaps, repaired) = scan(folder.path(), &damaged);
+        assert_eq!((frames, gaps, repaired), (vec![0, 2, 3, 4], vec![(from, places[2])], 1));
+    }
+
+    #[test]
+    fn a_damaged_segment_head_is_read_from_its_other_copy() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, bytes) = segment(folder.path());
+        for block in [0, SEGMENT_HEAD_BYTES - 4096] {
+            let mut damaged = bytes.clone();
+            damaged[block..block + 4096].fill(0);
+            assert_eq!(scan(folder.path(), &damaged).0.len() as u64, FRAMES);
         }
     }
 

@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 
 use super::frame::EncodedFrame;
 
-/// Bytes in front of a segment's first frame.
-pub(in crate::store) const SEGMENT_HEAD_BYTES: usize = 32;
+/// Bytes in front of a segment's first frame: the head, and at their end, on another block of the disk, the head again.
+pub(in crate::store) const SEGMENT_HEAD_BYTES: usize = 8192;
+
+/// Bytes of one copy of the head.
+const COPY_BYTES: usize = 32;
 
 const MAGIC: [u8; 8] = *b"WarrenLg";
 
@@ -45,20 +48,35 @@ pub(in crate::store) struct SegmentHead {
 }
 
 impl SegmentHead {
-    fn encode(&self) -> [u8; SEGMENT_HEAD_BYTES] {
-        let mut bytes = [0; SEGMENT_HEAD_BYTES];
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = [0; COPY_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.salt.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.id.0.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..24]);
         bytes[24..28].copy_from_slice(&crc.to_le_bytes());
-        bytes
+        let mut both = bytes.to_vec();
+        both.resize(SEGMENT_HEAD_BYTES - COPY_BYTES, 0);
+        both.extend_from_slice(&bytes);
+        both
     }
 
-    /// The head in `bytes`; none if it is damaged or of another version.
+    /// The head in the bytes in front of the first frame; none if both copies are damaged or of another version.
     pub(in crate::store) fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<SEGMENT_HEAD_BYTES>()?;
+        Self::decode_copy(bytes.first_chunk()?).or_else(|| Self::decode_copy(bytes.last_chunk()?))
+    }
+
+    /// Whether both copies of the head are whole.
+    pub(in crate::store) fn is_twice_in(bytes: &[u8]) -> bool {
+        let copies = bytes.first_chunk::<SEGMENT_HEAD_BYTES>().and_then(|bytes| {
+            Self::decode_copy(bytes.first_chunk()?).zip(Self::decode_copy(bytes.last_chunk()?))
+        });
+        copies.is_some_and(|(first, second)| first == second)
+    }
+
+    fn decode_copy(bytes: &[u8; COPY_BYTES]) -> Option<Self> {
         let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         if bytes[..8] != MAGIC || number(8) != VERSION || number(24) != crc32c::crc32c(&bytes[..24]) {
             return None;
@@ -169,13 +187,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_comes_back_and_a_flipped_bit_is_found() {
+    fn a_head_comes_back_unless_both_copies_are_damaged() {
         let head = SegmentHead { id: SegmentId(0x1234_5678_9abc), salt: 99 };
         let bytes = head.encode();
         assert_eq!(SegmentHead::decode(&bytes), Some(head));
         for at in 0..28 {
-            let mut damaged = bytes;
+            let mut damaged = bytes.clone();
             damaged[at] ^= 1;
+            assert_eq!(SegmentHead::decode(&damaged), Some(head), "byte {at}");
+            damaged[SEGMENT_HEAD_BYTES - COPY_BYTES + at] ^= 1;
             assert_eq!(SegmentHead::decode(&damaged), None, "byte {at}");
         }
     }

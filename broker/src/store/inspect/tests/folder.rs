@@ -10,7 +10,10 @@ use crate::engine::QueueId;
 use crate::engine::definitions::Definition;
 use crate::engine::queue::{QueueDeclare, QueueOptions, Seq};
 use crate::store::checkpoint::{self, COPIES, Checkpoints, Snapshot};
+use crate::store::core::Core;
+use crate::store::damage::Damage;
 use crate::store::folder::DataFolder;
+use crate::store::index::Index;
 use crate::store::inspect::{CheckReport, check, stats};
 use crate::store::{Kept, LOG_FOLDER, LogStore, Store as _, SyncMode};
 use crate::wire::message::Message;
@@ -110,9 +113,10 @@ impl Folder {
         change(&mut newest.entries);
         newest.entries.sort();
         let mut checkpoints = Checkpoints::new(&self.data, positions);
+        let core = Core::new(self.data.join(LOG_FOLDER), Index::default(), Damage::only_counted());
         for _ in 0..2 {
             let entries = newest.entries.clone();
-            checkpoints.write_now(Snapshot { sequence: 0, position: newest.position, entries }, &[]);
+            checkpoints.write_now(Snapshot { sequence: 0, position: newest.position, entries }, &[], &core);
         }
     }
 }
