@@ -148,8 +148,18 @@ impl Pager {
                 }
             }
             let Some(shared) = broker.upgrade() else { return };
-            self.make_room(&shared);
+            // Before looking, so that nobody who finds too much meanwhile is passed over.
             self.crowded.store(false, Ordering::Relaxed);
+            self.make_room(&shared);
+            if shared.memory.held_bytes() > shared.memory.paging().from_bytes {
+                // Publishers may be held back already, and then nobody else says so again.
+                drop(shared);
+                let mut notes = self.notes.lock();
+                if !notes.closing {
+                    self.to_unload.wait_for(&mut notes, RETRY);
+                }
+                self.crowded.store(true, Ordering::Relaxed);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::store::folder::DataFolder;
 use crate::store::{self, LogStore, StoreEvent, SyncMode};
 
 /// The exit code of a broker that can promise nothing any more.
-const EXIT_SYNC_FAILED: i32 = 74;
+const EXIT_STORE_FAILED: i32 = 74;
 
 /// The data folder of a running broker.
 #[derive(Debug)]
@@ -76,13 +76,21 @@ fn listen_to(store: &LogStore, shared: &Arc<Shared>, path: &Path) {
             set(false);
             tracing::info!(folder, "writing to the data folder works again");
         }
+        StoreEvent::Panicked => {
+            tracing::error!(
+                folder,
+                "the thread that writes the data folder has failed, which is a fault of Warren. Stopping. Please report what is \
+                 logged above, and start again: everything that was confirmed is there"
+            );
+            process::exit(EXIT_STORE_FAILED);
+        }
         StoreEvent::SyncFailed { error } => {
             tracing::error!(
                 folder, %error,
                 "syncing the data folder failed: the system may have lost what it had taken, so nothing can be confirmed any \
                  more. Stopping. Look after the disk, then start again: everything that was confirmed is there"
             );
-            process::exit(EXIT_SYNC_FAILED);
+            process::exit(EXIT_STORE_FAILED);
         }
     }));
 }
@@ -90,6 +98,8 @@ fn listen_to(store: &LogStore, shared: &Arc<Shared>, path: &Path) {
 /// Declares again what is durable.
 fn restore(shared: &Arc<Shared>, store: &LogStore, restored: &store::Restored) {
     let loaded = definitions::load(&restored.definitions);
+    // Also those whose definition cannot be read: their messages are still there.
+    restored.queues.keys().for_each(|&id| shared.skip_queue_ids(id));
     for unreadable in &loaded.unreadable {
         tracing::error!(error = %unreadable.error, "a definition is damaged and left out; a copy of it is set aside");
         store.set_aside("definition", &[unreadable.error.key.as_slice(), &unreadable.value].concat());

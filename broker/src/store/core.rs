@@ -33,6 +33,8 @@ pub enum StoreEvent<'a> {
         /// What the operating system says.
         error: &'a io::Error,
     },
+    /// A fault of the store's own: nothing is written any more. The process is to end.
+    Panicked,
 }
 
 /// Told of events, on the store's own thread. Must not block.

@@ -234,11 +234,12 @@ impl Flusher {
 
     /// Closes the segment that is full, and opens the next one.
     fn begin_segment(&mut self) -> Result<(), FlushError> {
+        let mut left_to_system = None;
         if let Some(full) = &self.active
             && self.unsynced.is_some()
         {
             if self.sync == SyncMode::Never {
-                self.unsynced_segments.push(full.handle().map_err(FlushError::Write)?);
+                left_to_system = Some(full.handle().map_err(FlushError::Write)?);
             } else {
                 self.sync_now()?;
             }
@@ -249,6 +250,7 @@ impl Flusher {
         self.folder_changed = true;
         self.core.index.lock().set_segment_bytes(segment.id(), segment.bytes());
         self.active = Some(segment);
+        self.unsynced_segments.extend(left_to_system);
         Ok(())
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
-use super::core::{Core, EventListener};
+use super::core::{Core, EventListener, StoreEvent};
 use super::damage::Damage;
 use super::flusher::{FlushError, Flusher, SyncMode};
 use super::recovery::{self, RecoveryError};
@@ -75,11 +76,15 @@ impl LogStore {
             findings: recovered.findings,
         };
         let core = Arc::new(Core::new(data.join(LOG_FOLDER), recovered.index, damage));
-        let flusher =
+        let mut flusher =
             Flusher::new(core.clone(), sync, recovered.end, recovered.definitions, recovered.checkpoints);
+        if recovered.forgot {
+            // Later starts do not look at it again.
+            flusher.checkpoint_at_close();
+        }
         let thread = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || flusher.run())
+            .spawn(move || run(flusher))
             .map_err(OpenError::Thread)?;
         Ok((Self { core, thread: Mutex::new(Some(thread)) }, restored))
     }
@@ -129,6 +134,15 @@ impl Drop for LogStore {
             tracing::error!(%error, "the store could not be closed");
         }
     }
+}
+
+/// Runs the flusher. If it panics nothing is written any more, and the broker must not go on as if it were.
+fn run(flusher: Flusher) -> Result<(), FlushError> {
+    let core = flusher.core.clone();
+    panic::catch_unwind(AssertUnwindSafe(|| flusher.run())).unwrap_or_else(|_| {
+        core.tell(StoreEvent::Panicked);
+        Err(FlushError::Write(io::Error::other("the store's thread panicked")))
+    })
 }
 
 fn restored_queue(queue: &super::index::QueueIndex) -> RestoredQueue {

@@ -149,8 +149,9 @@ impl Pending {
             if let Some(up_to) = waiting.delivered {
                 ops.push(Op::Delivered { queue, up_to });
             }
-            if !waiting.returned.is_empty() {
-                ops.push(Op::Returned { queue, counts: std::mem::take(&mut waiting.returned) });
+            let counts = waiting.take_returned();
+            if !counts.is_empty() {
+                ops.push(Op::Returned { queue, counts });
             }
             if !waiting.settled.is_empty() {
                 ops.push(Op::Settled { queue, ranges: std::mem::take(&mut waiting.settled) });
@@ -164,6 +165,16 @@ impl Pending {
 }
 
 impl PendingQueue {
+    /// Those that returned, less what is never written.
+    fn take_returned(&mut self) -> Vec<(u64, u16)> {
+        let mut returned = std::mem::take(&mut self.returned);
+        let is_gone =
+            |entries: &mut [Entry], seq| find(entries, seq).is_some_and(|entry| entry.message.is_none());
+        returned
+            .retain(|&(seq, _)| !is_gone(&mut self.durable, seq) && !is_gone(&mut self.until_restart, seq));
+        returned
+    }
+
     fn add_settled(&mut self, first: u64, last: u64) {
         match self.settled.last_mut() {
             Some(range) if range.1 + 1 == first => range.1 = last,
@@ -217,6 +228,17 @@ mod tests {
         assert_eq!(pending.ops(), []);
         pending.settle(QUEUE, Seq(4));
         assert_eq!(pending.bytes(), 0);
+    }
+
+    #[test]
+    fn what_returned_and_is_never_written_leaves_no_word() {
+        let mut pending = Pending::default();
+        pending.append(QUEUE, Kept::Durably, &mut messages([4, 5]));
+        pending.returned(QUEUE, Seq(3), 1);
+        pending.returned(QUEUE, Seq(4), 1);
+        pending.returned(QUEUE, Seq(5), 1);
+        pending.settle(QUEUE, Seq(4));
+        assert_eq!(pending.ops(), [Op::Returned { queue: QUEUE, counts: vec![(3, 1), (5, 1)] }]);
     }
 
     #[test]

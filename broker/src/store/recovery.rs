@@ -56,6 +56,8 @@ pub(super) struct Recovered {
     pub(super) checkpoints: Checkpoints,
     /// What went wrong, in words.
     pub(super) findings: Vec<String>,
+    /// See [`Replayed::forgot`].
+    pub(super) forgot: bool,
 }
 
 /// Reads the data folder at `data`.
@@ -80,6 +82,7 @@ pub(super) fn recover(data: &Path, damage: &Damage) -> Result<Recovered, Recover
         end: replayed.end,
         checkpoints: Checkpoints::new(data, found),
         findings,
+        forgot: replayed.forgot,
     })
 }
 
@@ -102,6 +105,8 @@ pub(super) struct Replayed {
     pub(super) start: Position,
     /// What went wrong, in words.
     pub(super) findings: Vec<String>,
+    /// Something at the end of the log was passed over. The next start might judge otherwise: its log goes on behind that.
+    pub(super) forgot: bool,
 }
 
 /// Brings the newer copy of the state to the end of the log in the folder `log`.
@@ -121,10 +126,11 @@ pub(super) fn replay(
         None => (Position::default(), BTreeMap::new(), Index::default()),
     };
     let (next_frame, findings) = (start.frame, Vec::new());
-    let mut replay = Replay { log, index, definitions, next_frame, findings, damage, purpose };
+    let forgot = false;
+    let mut replay = Replay { log, index, definitions, next_frame, findings, forgot, damage, purpose };
     let segment = replay.run(start)?;
-    let Replay { index, definitions, next_frame: frame, findings, .. } = replay;
-    Ok(Replayed { index, definitions, end: LogEnd { segment, frame }, start, findings })
+    let Replay { index, definitions, next_frame: frame, findings, forgot, .. } = replay;
+    Ok(Replayed { index, definitions, end: LogEnd { segment, frame }, start, findings, forgot })
 }
 
 /// A copy of the state that is whole, and the index in it.
@@ -224,6 +230,7 @@ struct Replay<'a> {
     definitions: BTreeMap<Vec<u8>, Vec<u8>>,
     next_frame: u64,
     findings: Vec<String>,
+    forgot: bool,
     damage: &'a Damage,
     purpose: Purpose,
 }
@@ -231,7 +238,8 @@ struct Replay<'a> {
 impl Replay<'_> {
     /// Replays everything from `start` on and tells the number of the segment that is to come next.
     fn run(&mut self, start: Position) -> Result<SegmentId, RecoveryError> {
-        let mut next = start.segment;
+        // A power cut may have lost the file that a checkpoint speaks of; its number is not used again.
+        let mut next = SegmentId(start.segment.0 + u64::from(start.at > 0));
         let segments = list_segments(&self.log)?;
         for (place, &(id, bytes)) in segments.iter().enumerate() {
             next = next.max(SegmentId(id.0 + 1));
@@ -263,19 +271,10 @@ impl Replay<'_> {
     }
 
     fn segment(&mut self, id: SegmentId, from: u64, may_be_cut: bool) -> io::Result<()> {
-        let Some(reader) = SegmentReader::open(&self.log, id)? else {
-            let path = id.path(&self.log);
-            // Empty or zero: a crash came before its head was on the disk, and so before anything in it was confirmed.
-            let bytes = fs::read(&path)?;
-            if bytes.iter().any(|&byte| byte != 0) {
-                self.findings
-                    .push(format!("{}: its head is damaged; nothing in it can be read", path.display()));
-                self.damage.keep(&format!("{:016x}.log", id.0), &bytes);
-            }
-            return Ok(());
-        };
+        let Some(reader) = SegmentReader::open(&self.log, id)? else { return self.without_head(id) };
         let mut gaps = Vec::new();
         let mut last_frame_at = 0;
+        let (mut behind_gap, mut cut_epoch) = (false, None);
         for scanned in reader.scan(from, u64::MAX) {
             match scanned? {
                 Scanned::Frame(found) => {
@@ -291,30 +290,47 @@ impl Replay<'_> {
                     let is_move = self.is_move(&found);
                     let damaged =
                         if may_be_cut || is_move { reader.damaged_records(&found)? } else { Vec::new() };
+                    if may_be_cut && (behind_gap || !damaged.is_empty()) {
+                        cut_epoch = Some(found.head.epoch);
+                    }
+                    behind_gap = false;
+                    let is_cut = cut_epoch == Some(found.head.epoch);
+                    self.forgot |= is_cut || !damaged.is_empty();
                     if damaged.is_empty() || !is_move {
-                        self.frame(id, &found);
+                        self.frame(id, &found, is_cut);
                         if self.purpose == Purpose::Start {
                             self.forget_records(id, &reader, &found, &damaged)?;
                         }
                     }
                 }
-                Scanned::Gap { from, to } => gaps.push((from, to)),
+                Scanned::Gap { from, to } => {
+                    gaps.push((from, to));
+                    behind_gap = true;
+                    self.forgot = true;
+                }
             }
         }
         for (from, to) in gaps {
             if from > last_frame_at && may_be_cut {
                 // Where a crash cut the log off; nothing of it was confirmed.
-                tracing::info!(
-                    segment = id.0,
-                    from,
-                    to,
-                    "the log ends in the middle of a write that was not confirmed"
-                );
+                tracing::info!(segment = id.0, from, to, "the log ends in a write that was not confirmed");
                 continue;
             }
             self.findings.push(format!("{}: bytes {from} to {to} are damaged", id.path(&self.log).display()));
             let len = usize::try_from(to - from).unwrap_or(usize::MAX);
             self.damage.keep(&format!("{:016x}-{from}.frames", id.0), &reader.read(from, len)?);
+        }
+        Ok(())
+    }
+
+    /// A segment without a head: empty or zero if a crash came before that was on the disk, and so before anything in it was
+    /// confirmed; else damaged.
+    fn without_head(&mut self, id: SegmentId) -> io::Result<()> {
+        let path = id.path(&self.log);
+        let bytes = fs::read(&path)?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            self.findings.push(format!("{}: its head is damaged; nothing in it can be read", path.display()));
+            self.damage.keep(&format!("{:016x}.log", id.0), &bytes);
         }
         Ok(())
     }
@@ -358,7 +374,9 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn frame(&mut self, segment: SegmentId, found: &Found) {
+    /// `is_cut` says that other parts of the commit that the frame belongs to are missing. Then what the commit settles is
+    /// not: it may be settled because of what is missing, as when a client acknowledged what it had passed on.
+    fn frame(&mut self, segment: SegmentId, found: &Found, is_cut: bool) {
         let place = FramePlace { segment, at: found.at, end: found.at + found.head.frame_bytes() as u64 };
         let Some(ops) = ops::decode_all(&found.meta.ops) else {
             self.findings.push(format!(
@@ -369,6 +387,9 @@ impl Replay<'_> {
             return;
         };
         for op in ops {
+            if is_cut && matches!(op, Op::Settled { .. }) {
+                continue;
+            }
             self.index.apply(&op);
             match op {
                 Op::Define { key, value: Some(value) } => drop(self.definitions.insert(key, value)),

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::snapshot::{Position, Snapshot};
 use crate::store::log::segment::{SegmentId, sync_folder};
@@ -27,6 +29,10 @@ const GROWTH_MAX: u64 = 8;
 
 /// And never before it has this size.
 const GROWN_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// How often and at what interval a locked database is tried again.
+const LOCK_ATTEMPTS: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a copy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +170,23 @@ fn probe(folder: &Path) -> io::Result<()> {
     written.and(removed)
 }
 
+/// Opens the database. One that was just closed may be locked for a moment: sled's threads let go of it later.
 fn open(folder: &Path) -> sled::Result<sled::Db> {
+    let is_locked =
+        |error: &sled::Error| matches!(error, sled::Error::Io(error) if error.to_string().contains("lock"));
+    let mut attempts = 0;
+    loop {
+        match open_once(folder) {
+            Err(error) if is_locked(&error) && attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn open_once(folder: &Path) -> sled::Result<sled::Db> {
     sled::Config::default()
         .path(folder)
         .segment_size(SLED_SEGMENT_BYTES)

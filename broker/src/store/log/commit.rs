@@ -29,26 +29,35 @@ impl Frames {
     pub(in crate::store) fn fill(&mut self, pending: &mut Pending, now_ms: u64) {
         self.clear();
         let ops = pending.ops();
-        if !ops.is_empty() {
-            let first = self.open();
-            ops.iter().for_each(|op| op.encode(&mut self.builders[first].ops));
-        }
         let mut queues: Vec<(QueueId, &PendingQueue)> =
             pending.queues.iter().map(|(&id, queue)| (id, queue)).collect();
         queues.sort_unstable_by_key(|(id, _)| *id);
         // With one queue no message can be there twice, so none needs to be remembered.
         let may_share = queues.len() > 1;
         for (id, queue) in queues {
+            // The frames of a queue's messages ascend as their numbers do.
+            let mut at = (0, 0);
             for (flags, entry) in queue.messages() {
                 let Some(message) = &entry.message else { continue };
-                let (frame, record) = self.place(message, now_ms, may_share);
+                let from = if at.0 == flags { at.1 } else { 0 };
+                let (frame, record) = self.place(message, now_ms, may_share, from);
                 self.builders[frame].hold(id, entry.seq, record, flags);
+                at = (flags, frame);
             }
+        }
+        // Last: what a client publishes must be there before what it acknowledges with it is settled.
+        if !ops.is_empty() {
+            let last = self.used.checked_sub(1).unwrap_or_else(|| self.open());
+            ops.iter().for_each(|op| op.encode(&mut self.builders[last].ops));
         }
     }
 
-    fn place(&mut self, message: &Message, now_ms: u64, may_share: bool) -> (usize, u32) {
-        if may_share && let Some(&place) = self.shared.get(&message.identity()) {
+    /// Where the message is, in frame `from` or a later one; it is put into the last one if it is not there yet.
+    fn place(&mut self, message: &Message, now_ms: u64, may_share: bool, from: usize) -> (usize, u32) {
+        if may_share
+            && let Some(&place) = self.shared.get(&message.identity())
+            && place.0 >= from
+        {
             return place;
         }
         let last = match self.used.checked_sub(1) {

@@ -102,7 +102,8 @@ impl ActiveSegment {
     /// What the operating system says; no file is left behind.
     pub(in crate::store) fn create(folder: &Path, head: SegmentHead) -> io::Result<Self> {
         let path = head.id.path(folder);
-        let mut file = File::create_new(&path)?;
+        // One that an earlier attempt could not remove again is written over.
+        let mut file = File::create(&path)?;
         if let Err(error) = file.write_all(&head.encode()) {
             // If this fails too, the empty file is passed over at the next start.
             let _ = std::fs::remove_file(&path);

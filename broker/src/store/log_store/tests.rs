@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::store::LoadedMessage;
 use crate::store::flusher::SEGMENT_BYTES;
+use crate::store::log::frame::{FrameBuilder, MOVED};
+use crate::store::log::ops::Op;
+use crate::store::log::segment::{ActiveSegment, SegmentHead, SegmentId};
 
 const QUEUE: QueueId = QueueId(7);
 
@@ -164,6 +167,142 @@ fn a_flipped_bit_costs_the_message_it_lies_in_and_is_set_aside() {
     store.close().expect("closes");
     let (store, restored) = open(folder.path());
     assert_eq!(contents(&store, &restored, QUEUE).len(), 49, "what is lost is settled");
+}
+
+/// A segment of these frames. Returns where its last frame's bodies begin.
+fn write_segment(data: &Path, id: u64, first_frame: u64, frames: &[FrameBuilder]) -> u64 {
+    let log = data.join(LOG_FOLDER);
+    fs::create_dir_all(&log).expect("a folder");
+    let head = SegmentHead { id: SegmentId(id), salt: 7 };
+    let mut segment = ActiveSegment::create(&log, head).expect("creates");
+    let mut bodies_at = 0;
+    for (number, frame) in (first_frame..).zip(frames) {
+        let encoded = frame.finish(number, number, 0, 7);
+        bodies_at = segment.append(&encoded).expect("writes") + encoded.head.bodies_at() as u64;
+    }
+    bodies_at
+}
+
+fn zero(data: &Path, id: u64, from: u64, len: usize) {
+    let path = SegmentId(id).path(&data.join(LOG_FOLDER));
+    let mut bytes = fs::read(&path).expect("reads");
+    let from = usize::try_from(from).expect("small");
+    bytes[from..from + len].fill(0);
+    fs::write(&path, bytes).expect("writes");
+}
+
+/// What a killed process would leave, opened again.
+fn crash(root: &Path, store: LogStore, data: &mut PathBuf) -> (LogStore, Restored) {
+    wait_durable(&store, append(&store, QueueId(99), [(0, vec![])]));
+    let next = root.join(format!("{}-", data.file_name().expect("a name").to_string_lossy()));
+    copy(data, &next);
+    drop(store);
+    *data = next;
+    open(data)
+}
+
+#[test]
+fn what_a_power_cut_left_of_a_move_stays_forgotten_at_the_second_start() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut data = root.path().join("data");
+    let (mut written, mut moved) = (FrameBuilder::default(), FrameBuilder::default());
+    for seq in 0..10 {
+        let record = written.add(&message(&[b'x'; 1000]), 0);
+        written.hold(QUEUE, seq, record, 0);
+        let record = moved.add(&message(&[b'x'; 1000]), 0);
+        moved.hold(QUEUE, seq, record, MOVED);
+    }
+    write_segment(&data, 1, 0, &[written]);
+    // Its head and meta reached the disk, and the bodies did not.
+    let bodies_at = write_segment(&data, 2, 1, &[moved]);
+    zero(&data, 2, bodies_at, 10_000);
+    let (store, restored) = open(&data);
+    assert_eq!(contents(&store, &restored, QUEUE).len(), 10);
+    let (store, restored) = crash(root.path(), store, &mut data);
+    assert_eq!(contents(&store, &restored, QUEUE).len(), 10);
+}
+
+#[test]
+fn what_a_power_cut_left_of_a_commit_settles_nothing() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut data = root.path().join("data");
+    let (mut older, mut cut) = (FrameBuilder::default(), FrameBuilder::default());
+    let record = older.add(&message(b"consumed"), 0);
+    older.hold(QUEUE, 0, record, 0);
+    // A client consumed the message, published its result and acknowledged.
+    Op::Settled { queue: QUEUE, ranges: vec![(0, 0)] }.encode(&mut cut.ops);
+    let record = cut.add(&message(&[b'r'; 1000]), 0);
+    cut.hold(QueueId(8), 0, record, 0);
+    let bodies_at = write_segment(&data, 1, 0, &[older, cut]);
+    zero(&data, 1, bodies_at, 1000);
+    let (store, restored) = open(&data);
+    assert_eq!(contents(&store, &restored, QUEUE).len(), 1, "neither the message nor its result is there");
+    let (store, restored) = crash(root.path(), store, &mut data);
+    assert_eq!(contents(&store, &restored, QUEUE).len(), 1);
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_commit_settles_nothing() {
+    let root = tempfile::tempdir().expect("a folder");
+    let data = root.path().join("data");
+    let (store, _) = open(&data);
+    wait_durable(&store, append(&store, QUEUE, [(0, b"consumed".to_vec())]));
+    let round = store.round();
+    // Results so large that the commit has several frames.
+    append(&store, QueueId(8), (0..4).map(|seq| (seq, vec![b'r'; 1_000_000])));
+    store.settle(QUEUE, &[Seq(0)]);
+    let epoch = append(&store, QueueId(8), [(4, vec![b'r'; 1_000_000])]);
+    drop(round);
+    wait_durable(&store, epoch);
+    let killed = root.path().join("killed");
+    copy(&data, &killed);
+    drop(store);
+    let segment = SegmentId(0).path(&killed.join(LOG_FOLDER));
+    let bytes = fs::read(&segment).expect("reads");
+    for end in [1_000_000, 1_500_000, 2_500_000, 3_500_000, 4_500_000, bytes.len() - 1] {
+        let _ = fs::remove_dir_all(&killed);
+        fs::create_dir_all(killed.join(LOG_FOLDER)).expect("a folder");
+        fs::write(&segment, &bytes[..end]).expect("writes");
+        let (store, restored) = open(&killed);
+        let results = contents(&store, &restored, QueueId(8)).len();
+        let consumed = 1 - contents(&store, &restored, QUEUE).len();
+        assert!(
+            consumed == 0 || results == 5,
+            "cut at {end}: consumed, and {results} of 5 results are there"
+        );
+    }
+}
+
+#[test]
+fn a_queue_that_shares_only_some_of_a_large_commit_keeps_all_its_messages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = open(folder.path());
+    let body = vec![b'x'; 300_000];
+    let shared: Vec<Message> = (0..6).map(|_| message(&body)).collect();
+    let (first, second) = (QueueId(1), QueueId(2));
+    let round = store.round();
+    let mut all = (0..).map(Seq).zip(shared.iter().cloned()).collect();
+    store.append(first, Kept::Durably, &mut all);
+    // Every other message of the second queue is its own.
+    let mut mixed: Vec<_> = shared.iter().flat_map(|shared| [shared.clone(), message(b"own")]).collect();
+    let mut mixed = (0..).map(Seq).zip(mixed.drain(..)).collect();
+    let epoch = store.append(second, Kept::Durably, &mut mixed);
+    drop(round);
+    wait_durable(&store, epoch);
+    let loaded = |store: &LogStore| {
+        let (mut seqs, mut from) = (Vec::new(), Seq(0));
+        while from <= Seq(11) {
+            let loaded = store.load(second, from, Seq(11), 1_000_000).expect("loads");
+            seqs.extend(loaded.messages.iter().map(|loaded| loaded.seq.0));
+            from = Seq(loaded.up_to.expect("tells how far").0 + 1);
+        }
+        seqs
+    };
+    assert_eq!(loaded(&store), (0..12).collect::<Vec<_>>());
+    store.close().expect("closes");
+    let (store, restored) = open(folder.path());
+    assert_eq!(restored.queues[&second].messages.map(|(_, count)| count), Some(12));
+    assert_eq!(loaded(&store), (0..12).collect::<Vec<_>>());
 }
 
 /// A queue of the model: what is stored, and what of it is only perhaps durable.
