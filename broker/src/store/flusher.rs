@@ -264,6 +264,11 @@ impl Flusher {
         if due { self.sync_now() } else { Ok(()) }
     }
 
+    /// Whether syncing is left to the operating system, but for checkpoints.
+    pub(super) fn leaves_syncs(&self) -> bool {
+        self.sync == SyncMode::Never
+    }
+
     /// Whether everything written lasts.
     pub(super) fn is_synced(&self) -> bool {
         self.unsynced.is_none()

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::fs::File;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Position, Snapshot};
@@ -12,7 +13,7 @@ use super::index::SegmentUse;
 use super::load::read_extent;
 use super::log::commit::FRAME_BYTES;
 use super::log::frame::{FrameBuilder, MOVED, UNTIL_RESTART};
-use super::log::segment::SegmentId;
+use super::log::segment::{ActiveSegment, SegmentId};
 use crate::engine::queue::Seq;
 
 /// While the broker is busy a checkpoint is due after this much log: a start after a crash reads no more.
@@ -79,9 +80,9 @@ impl Flusher {
         if idle {
             self.leave_dead_segment(&segments);
         }
-        self.remove_dead(&segments);
+        self.remove_dead(&segments)?;
         let rewritten = self.rewrite_one(&segments, idle)?;
-        let checkpointed = self.checkpoint_if_due(idle);
+        let checkpointed = self.checkpoint_if_due(idle)?;
         self.house.open = rewritten || checkpointed || self.checkpoints.is_running() || !idle;
         Ok(())
     }
@@ -101,16 +102,21 @@ impl Flusher {
     }
 
     /// Removes the segments of which nothing is live and that no checkpoint needs.
-    fn remove_dead(&mut self, segments: &[(SegmentId, SegmentUse)]) {
+    ///
+    /// What says that nothing of them is live must last longer than they do.
+    fn remove_dead(&mut self, segments: &[(SegmentId, SegmentUse)]) -> Result<(), FlushError> {
         let covered = self.checkpoints.covered();
         for (id, held) in segments {
             if held.live > 0 || *id >= covered.segment || !self.is_sealed(*id) {
                 continue;
             }
+            if !self.leaves_syncs() {
+                self.sync_now()?;
+            }
             let path = id.path(&self.core.log);
             match fs::remove_file(&path) {
                 Ok(()) => self.core.index.lock().remove_segment(*id),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.core.index.lock().remove_segment(*id);
                 }
                 Err(error) => {
@@ -118,11 +124,12 @@ impl Flusher {
                 }
             }
         }
+        Ok(())
     }
 
-    fn checkpoint_if_due(&mut self, idle: bool) -> bool {
+    fn checkpoint_if_due(&mut self, idle: bool) -> Result<bool, FlushError> {
         if !self.checkpoints.is_ready() {
-            return false;
+            return Ok(false);
         }
         let position = self.position();
         let covered = self.checkpoints.covered();
@@ -138,22 +145,29 @@ impl Flusher {
         }
         let due = if idle { dead > 0 } else { ahead.max(dead) >= CHECKPOINT_BYTES };
         if !due || position <= covered {
-            return false;
+            return Ok(false);
         }
-        let (snapshot, files) = self.snapshot();
-        self.checkpoints.start(snapshot, files, &self.core);
-        true
+        if !self.leaves_syncs() {
+            self.sync_now()?;
+        }
+        match self.snapshot() {
+            Ok((snapshot, files)) => self.checkpoints.start(snapshot, files, &self.core),
+            Err(error) => self.checkpoints.fail(&error),
+        }
+        Ok(true)
     }
 
     /// The state now, and the files that must be synced before it is written down.
-    fn snapshot(&mut self) -> (Snapshot, Vec<File>) {
+    fn snapshot(&mut self) -> io::Result<(Snapshot, Vec<File>)> {
+        let mut files = Vec::new();
+        if !self.is_synced() {
+            files.extend(self.active.as_ref().map(ActiveSegment::handle).transpose()?);
+            files.push(File::open(&self.core.log)?);
+        }
+        files.append(&mut self.unsynced_segments);
         let position = self.position();
         let snapshot = Snapshot::take(position, &self.core.index.lock(), &self.definitions);
-        let mut files = std::mem::take(&mut self.unsynced_segments);
-        if !self.is_synced() {
-            files.extend(self.active.as_ref().and_then(|active| active.handle().ok()));
-        }
-        (snapshot, files)
+        Ok((snapshot, files))
     }
 
     /// Writes what a later start wants to find, so that it has nothing to replay.
@@ -161,8 +175,10 @@ impl Flusher {
         self.checkpoints.wait();
         let position = self.position();
         if position > self.checkpoints.newest() {
-            let (snapshot, files) = self.snapshot();
-            self.checkpoints.write_now(snapshot, &files, &self.core);
+            match self.snapshot() {
+                Ok((snapshot, files)) => self.checkpoints.write_now(snapshot, &files, &self.core),
+                Err(error) => self.checkpoints.fail(&error),
+            }
         }
     }
 

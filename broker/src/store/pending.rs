@@ -71,10 +71,16 @@ impl Pending {
             Kept::Durably => &mut waiting.durable,
             Kept::UntilRestart => &mut waiting.until_restart,
         };
+        let mut ascending = true;
         for (seq, message) in messages.drain(..) {
-            debug_assert!(entries.last().is_none_or(|last| last.seq < seq.0));
+            ascending &= entries.last().is_none_or(|last| last.seq < seq.0);
             self.bytes += message.memory_bytes() + ENTRY_BYTES;
             entries.push(Entry { seq: seq.0, message: Some(message) });
+        }
+        if !ascending {
+            // What leaves memory may be handed over in two goes, and the second may begin further in front.
+            debug_assert_eq!(kept, Kept::UntilRestart);
+            entries.sort_unstable_by_key(|entry| entry.seq);
         }
     }
 

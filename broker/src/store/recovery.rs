@@ -174,6 +174,10 @@ fn read_copies(data: &Path, damage: &Damage, findings: &mut Vec<String>) -> Resu
         let path = data.join(name);
         let reason = match read_copy(&path) {
             FoundCopy::Whole(whole) => {
+                if whole.is_some() {
+                    checkpoint::make_last(&path)
+                        .map_err(|source| RecoveryError::Sync { path: path.clone(), source })?;
+                }
                 *copy = whole;
                 continue;
             }

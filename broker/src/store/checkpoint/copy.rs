@@ -60,11 +60,11 @@ pub(in crate::store) enum CopyError {
 ///
 /// What sled or the operating system says. The copy is not to be relied on then.
 pub(super) fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    begin(folder)?;
     let wanted: u64 = snapshot.entries.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
     if folder_bytes(folder)? > (GROWTH_MAX * wanted).max(GROWN_BYTES_MIN) {
         remove(folder)?;
     }
-    begin(folder)?;
     let mut written = guarded(|| update(folder, snapshot));
     if written.is_err() && folder.exists() {
         // Damaged perhaps: begin with an empty one. The other copy is whole.
@@ -235,6 +235,17 @@ fn folder_bytes(folder: &Path) -> io::Result<u64> {
         bytes += entry.metadata()?.len();
     }
     Ok(bytes)
+}
+
+/// Makes a copy last as it was read: a killed process may not have come to that, and opening it writes, too. Until then the
+/// other copy must stay.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub(in crate::store) fn make_last(folder: &Path) -> io::Result<()> {
+    sync_all(folder)?;
+    folder.parent().map_or(Ok(()), sync_folder)
 }
 
 fn sync_all(folder: &Path) -> io::Result<()> {

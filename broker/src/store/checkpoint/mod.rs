@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, StoreEvent};
 
-pub(super) use copy::{CopyError, marker, read};
+pub(super) use copy::{CopyError, make_last, marker, read};
 pub(super) use snapshot::{Position, Snapshot};
 
 /// How long to wait after a checkpoint that failed: the disk may be full for a while.
@@ -125,7 +125,8 @@ impl Checkpoints {
         }
     }
 
-    fn fail(&mut self, error: &io::Error) {
+    /// Takes note of a checkpoint that could not be written.
+    pub(super) fn fail(&mut self, error: &io::Error) {
         let folder = self.folders[self.next].display();
         tracing::error!(%folder, %error, "cannot write a checkpoint; nothing is lost, but the log grows until it works");
         self.failed = Some(Instant::now());

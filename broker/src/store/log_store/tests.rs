@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::store::LoadedMessage;
@@ -56,18 +56,43 @@ fn contents(store: &LogStore, restored: &Restored, queue: QueueId) -> BTreeMap<u
     found
 }
 
+/// What a process that is killed now leaves behind: all files as they are at one moment.
 fn copy(from: &Path, to: &Path) {
+    loop {
+        let before = tree(from);
+        let _ = fs::remove_dir_all(to);
+        copy_files(from, to);
+        // Housekeeping may have changed files meanwhile; only nothing written in between is one moment.
+        if before == tree(from) {
+            return;
+        }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("lists") {
-        let entry = entry.expect("lists");
+    for entry in fs::read_dir(from).expect("lists").flatten() {
         let target = to.join(entry.file_name());
-        if entry.file_type().expect("has a type").is_dir() {
-            copy(&entry.path(), &target);
+        if entry.path().is_dir() {
+            copy_files(&entry.path(), &target);
         } else {
-            // A checkpoint may just be replacing its files.
             drop(fs::copy(entry.path(), target));
         }
     }
+}
+
+/// All files with their sizes and the times of their last change.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+        } else if let Ok(held) = entry.metadata() {
+            found.insert(path, (held.len(), held.modified().ok()));
+        }
+    }
+    found
 }
 
 #[test]
