@@ -3,6 +3,7 @@
 //! there.
 
 use std::env;
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
@@ -112,8 +113,19 @@ impl Broker {
 
     /// Ends a Warren with SIGTERM. It must end well and have reported no error.
     pub fn shut_down(&mut self) {
+        self.begin_shut_down();
+        self.finish_shut_down();
+    }
+
+    /// Sends SIGTERM only, for a test that has clients to end while Warren waits for them.
+    pub fn begin_shut_down(&mut self) {
+        self.program.as_ref().expect("a Warren that runs").terminate();
+    }
+
+    /// Waits for the end of what [`Broker::begin_shut_down`] began.
+    pub fn finish_shut_down(&mut self) {
         let mut program = self.program.take().expect("a Warren that runs");
-        Self::stop(&mut program);
+        assert_ends_well(&mut program);
     }
 
     /// Restarts a Warren in an orderly way.
@@ -151,6 +163,11 @@ impl Broker {
         self.own.as_ref().map(|own| own.data.path())
     }
 
+    /// What is in the data folder of a Warren, in bytes.
+    pub fn data_bytes(&self) -> u64 {
+        self.data().map_or(0, bytes_in)
+    }
+
     /// A queue name that no other test uses; a foreign broker loses the queue at the end of the test.
     pub fn queue(&self, base: &str) -> String {
         let name = unique(base);
@@ -174,17 +191,6 @@ impl Broker {
 
     fn remember(&self, name: Name) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
-    }
-
-    /// Stops a Warren and checks how it went.
-    fn stop(program: &mut Program) {
-        program.terminate();
-        let status = program.ended_within(STOP_LIMIT);
-        program.drain();
-        let status =
-            status.unwrap_or_else(|| panic!("warren was still running {STOP_LIMIT:?} after SIGTERM"));
-        assert!(status.success(), "warren did not stop cleanly: {status}");
-        assert_no_complaints(program);
     }
 }
 
@@ -214,7 +220,10 @@ impl Drop for Broker {
                 own.data.disable_cleanup(true);
                 println!("--- warren's data folder is left at {}", own.data.path().display());
             }
-            (Some(program), _) => Self::stop(program),
+            (Some(program), _) => {
+                program.terminate();
+                assert_ends_well(program);
+            }
             (None, Some(_)) => {}
             (None, None) => {
                 let names = self.names.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -222,6 +231,15 @@ impl Drop for Broker {
             }
         }
     }
+}
+
+/// How a Warren ends that was told to.
+fn assert_ends_well(program: &mut Program) {
+    let status = program.ended_within(STOP_LIMIT);
+    program.drain();
+    let status = status.unwrap_or_else(|| panic!("warren was still running {STOP_LIMIT:?} after SIGTERM"));
+    assert!(status.success(), "warren did not stop cleanly: {status}");
+    assert_no_complaints(program);
 }
 
 fn assert_no_complaints(program: &Program) {
@@ -234,6 +252,18 @@ fn is_complaint(line: &str) -> bool {
     line.split_whitespace().any(|word| word == "ERROR")
         || line.contains("\"level\":\"ERROR\"")
         || line.contains("panicked at")
+}
+
+/// Files that go away meanwhile count nothing.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn unique(base: &str) -> String {

@@ -119,6 +119,7 @@ in_every_language! {
     a_message_waits_for_its_receiver
     the_task_of_a_killed_worker_goes_to_another
     a_slow_task_does_not_hold_up_the_tasks_behind_it
+    tasks_survive_a_restart_and_a_crash_of_the_broker
     every_receiver_gets_every_log_line
     direct_logs_go_by_severity
     topic_logs_go_by_pattern
@@ -177,6 +178,31 @@ fn a_slow_task_does_not_hold_up_the_tasks_behind_it(sender: Language, receiver: 
         slow.lines(),
         [" [*] Waiting for messages. To exit press CTRL+C", " [x] Received 'slow.'"],
         "the slow worker is still at its first task"
+    );
+}
+
+fn tasks_survive_a_restart_and_a_crash_of_the_broker(sender: Language, receiver: Language) {
+    let mut stage = Stage::new("surviving");
+    if stage.broker.is_foreign() {
+        println!("passed over: restarts its broker");
+        return;
+    }
+    for task in ["one.", "two.", "three.", "four."] {
+        stage.run(sender, "new_task", &[task]);
+    }
+    let lost_with_the_broker = stage.worker(receiver, FOREVER);
+    lost_with_the_broker.wait_for(" [x] Received 'one.'");
+    stage.broker.restart();
+    stage.run(sender, "new_task", &["five."]);
+    stage.broker.crash();
+    stage.broker.start_again();
+    let worker = stage.worker(receiver, "0");
+    worker.wait_for_count(" [x] Done", 5);
+    let received: Vec<String> = worker.lines().into_iter().filter(|line| line.contains("Received")).collect();
+    assert_eq!(
+        received,
+        ["one.", "two.", "three.", "four.", "five."].map(|task| format!(" [x] Received '{task}'")),
+        "all of them in order, also the one that was being worked at"
     );
 }
 
