@@ -136,6 +136,9 @@ impl Trial {
             return self.load(warren, 200, [20, 100]).await;
         }
         let connection = warren.try_connect("").await?;
+        // Only who publishes is told.
+        let channel = connection.create_channel().await?;
+        channel.basic_publish("".into(), "nobody".into(), <_>::default(), b"", <_>::default()).await?;
         let status = connection.status();
         let blocked = eventually_async("publishers are blocked", async || status.blocked().then_some(()));
         tokio::select! {
