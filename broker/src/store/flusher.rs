@@ -82,6 +82,8 @@ pub(super) struct Flusher {
     pub(super) checkpoints: Checkpoints,
     pub(super) house: House,
     last_commit: Instant,
+    /// Since the start.
+    pub(super) written_bytes: u64,
     /// Since when something is written and not synced.
     unsynced: Option<Instant>,
     folder_changed: bool,
@@ -107,6 +109,7 @@ impl Flusher {
             checkpoints,
             house: House::default(),
             last_commit: Instant::now(),
+            written_bytes: 0,
             unsynced: None,
             folder_changed: false,
             unsynced_segments: Vec::new(),
@@ -141,11 +144,10 @@ impl Flusher {
                 }
             }
             self.sync_if_due()?;
-            let idle = self.last_commit.elapsed() >= HOUSEKEEPING;
-            if idle {
+            if self.last_commit.elapsed() >= HOUSEKEEPING {
                 self.frames.shrink();
             }
-            self.keep_house(idle)?;
+            self.keep_house()?;
         }
     }
 
@@ -209,6 +211,7 @@ impl Flusher {
         let at = active.append(&encoded).map_err(FlushError::Write)?;
         let place = FramePlace { segment: active.id(), at, end: active.bytes() };
         self.end.frame += 1;
+        self.written_bytes += encoded.head.frame_bytes() as u64;
         self.unsynced.get_or_insert_with(Instant::now);
         let ops = ops::decode_all(&frame.ops).unwrap_or_default();
         let meta = Meta { ops: Vec::new(), runs: frame.runs().to_vec(), records: frame.records().to_vec() };
@@ -272,6 +275,17 @@ impl Flusher {
     /// Whether everything written lasts.
     pub(super) fn is_synced(&self) -> bool {
         self.unsynced.is_none()
+    }
+
+    /// Makes everything written last, also what the operating system was left to write.
+    pub(super) fn sync_full_segments_and_now(&mut self) -> Result<(), FlushError> {
+        for full in self.unsynced_segments.drain(..) {
+            if let Err(error) = full.sync_data() {
+                self.core.tell(StoreEvent::SyncFailed { error: &error });
+                return Err(FlushError::Sync(error));
+            }
+        }
+        self.sync_now()
     }
 
     /// Makes everything written last.

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{Position, Snapshot};
 use super::flusher::{FlushError, Flusher};
-use super::index::SegmentUse;
-use super::load::read_extent;
+use super::index::{Extent, RangeSet, SegmentUse};
+use super::load::{RecordPlace, WantedExtent, find_records};
 use super::log::commit::FRAME_BYTES;
 use super::log::frame::{FrameBuilder, MOVED, UNTIL_RESTART};
+use super::log::scan::SegmentReader;
 use super::log::segment::{ActiveSegment, SegmentId};
-use crate::engine::queue::Seq;
+use crate::engine::QueueId;
+use crate::engine::queue::{Seq, SeqRange};
 
 /// While the broker is busy a checkpoint is due after this much log: a start after a crash reads no more.
 const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
@@ -34,13 +36,17 @@ const SMALL_BYTES: u64 = 1024 * 1024;
 /// How much log is written between two looks while the broker is busy.
 const LOOK_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The broker is idle while it writes less than this between two looks.
+const IDLE_BYTES: u64 = 1024 * 1024;
+
 /// The same in time: acknowledgements make room and write little.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// When the flusher looked last, and whether there is more to do.
 #[derive(Debug)]
 pub(super) struct House {
-    position: Position,
+    /// What had been written by then.
+    written_bytes: u64,
     looked: Instant,
     /// Something was written, or is to be done once the broker is idle.
     pub(super) open: bool,
@@ -48,8 +54,15 @@ pub(super) struct House {
 
 impl Default for House {
     fn default() -> Self {
-        Self { position: Position::default(), looked: Instant::now(), open: true }
+        Self { written_bytes: 0, looked: Instant::now(), open: true }
     }
+}
+
+/// Why what is live in a segment was not moved.
+#[derive(Debug)]
+enum MoveError {
+    Read(io::Error),
+    Flush(FlushError),
 }
 
 impl Flusher {
@@ -61,21 +74,20 @@ impl Flusher {
         }
     }
 
-    /// Looks after the log. `idle` says that nothing came for a while.
+    /// Looks after the log, now and then. The broker counts as idle while little is written.
     ///
     /// # Errors
     ///
     /// [`FlushError`] if rewriting a segment fails as any commit may.
-    pub(super) fn keep_house(&mut self, idle: bool) -> Result<(), FlushError> {
+    pub(super) fn keep_house(&mut self) -> Result<(), FlushError> {
         self.checkpoints.poll();
-        let position = self.position();
-        let little_new = position.segment == self.house.position.segment
-            && position.at.saturating_sub(self.house.position.at) < LOOK_BYTES;
-        if !idle && little_new && self.house.looked.elapsed() < LOOK_INTERVAL {
-            self.house.open |= position != self.house.position;
+        let new_bytes = self.written_bytes - self.house.written_bytes;
+        if new_bytes < LOOK_BYTES && self.house.looked.elapsed() < LOOK_INTERVAL {
+            self.house.open |= new_bytes > 0;
             return Ok(());
         }
-        (self.house.position, self.house.looked) = (position, Instant::now());
+        let idle = new_bytes < IDLE_BYTES;
+        (self.house.written_bytes, self.house.looked) = (self.written_bytes, Instant::now());
         let segments: Vec<(SegmentId, SegmentUse)> = self.core.index.lock().segments().collect();
         if idle {
             self.leave_dead_segment(&segments);
@@ -83,7 +95,7 @@ impl Flusher {
         self.remove_dead(&segments)?;
         let rewritten = self.rewrite_one(&segments, idle)?;
         let checkpointed = self.checkpoint_if_due(idle)?;
-        self.house.open = rewritten || checkpointed || self.checkpoints.is_running() || !idle;
+        self.house.open = rewritten || checkpointed || self.checkpoints.is_running() || new_bytes > 0;
         Ok(())
     }
 
@@ -189,7 +201,7 @@ impl Flusher {
         if total <= slack {
             return Ok(false);
         }
-        let live = self.live_bytes();
+        let live = self.live_bytes(segments);
         let live_of = |id: &SegmentId| live.get(id).copied().unwrap_or(0);
         if total <= 2 * live.values().sum::<u64>() + slack {
             return Ok(false);
@@ -205,55 +217,108 @@ impl Flusher {
         }
     }
 
-    /// Bytes of what is live, by segment. A message in several queues counts for each.
-    fn live_bytes(&self) -> HashMap<SegmentId, u64> {
-        let mut bytes: HashMap<SegmentId, u64> = HashMap::new();
+    /// About how many bytes are live, by segment.
+    fn live_bytes(&self, segments: &[(SegmentId, SegmentUse)]) -> HashMap<SegmentId, u64> {
+        // What extents list, and what of it is live: each message once for each queue that holds it.
+        let mut listed: HashMap<SegmentId, (u64, u64)> = HashMap::new();
         let index = self.core.index.lock();
         for (_, queue) in index.queues() {
             for extent in queue.durable.extents().chain(queue.until_restart.extents()) {
-                *bytes.entry(extent.segment).or_default() +=
-                    extent.bytes / (extent.last - extent.first + 1) * extent.live;
+                let (all, live) = listed.entry(extent.segment).or_default();
+                *all += extent.bytes;
+                *live += extent.bytes / (extent.last - extent.first + 1) * extent.live;
             }
         }
-        bytes
+        let share = |(id, held): &(SegmentId, SegmentUse)| {
+            let (all, live) = *listed.get(id)?;
+            Some((*id, live / (all / held.bytes.max(1)).max(1)))
+        };
+        segments.iter().filter_map(share).collect()
     }
 
     fn rewrite(&mut self, segment: SegmentId) -> Result<(), FlushError> {
-        let extents = self.core.index.lock().extents_in(segment);
-        tracing::debug!(segment = segment.0, extents = extents.len(), "rewriting what is live in a segment");
-        let mut frame = FrameBuilder::default();
-        for (queue, until_restart, extent) in extents {
-            let settled = {
-                let index = self.core.index.lock();
-                let Some(held) = index.queue(queue) else { continue };
-                let lane = if until_restart { &held.until_restart } else { &held.durable };
-                lane.settled_in(extent.first, extent.last)
-            };
-            let wanted = (extent.first, extent.last);
-            let raw = match read_extent(&self.core, queue, until_restart, &extent, wanted, &settled) {
-                Ok(raw) => raw,
-                Err(error) => {
-                    tracing::error!(segment = segment.0, %error, "cannot read what is live in a segment");
-                    return Ok(());
-                }
-            };
-            for seq in raw.damaged {
-                self.core.note(|pending| pending.settle(queue, Seq(seq)));
+        let mut wanted = self.live_extents(segment);
+        tracing::debug!(segment = segment.0, extents = wanted.len(), "rewriting what is live in a segment");
+        match self.move_all(segment, &mut wanted) {
+            // The place they come from may be removed at once.
+            Ok(()) => self.sync_full_segments_and_now(),
+            Err(MoveError::Flush(error)) => Err(error),
+            Err(MoveError::Read(error)) => {
+                tracing::error!(segment = segment.0, %error, "cannot read what is live in a segment");
+                Ok(())
             }
-            let flags = MOVED | if until_restart { UNTIL_RESTART } else { 0 };
-            for message in raw.whole {
-                let record = frame.add_copy(message.entry, &message.bytes);
-                frame.hold(queue, message.seq, record, flags);
+        }
+    }
+
+    fn move_all(&mut self, segment: SegmentId, wanted: &mut [WantedExtent]) -> Result<(), MoveError> {
+        let reader = SegmentReader::open(&self.core.log, segment).map_err(MoveError::Read)?;
+        let mut places = match &reader {
+            Some(reader) => find_records(reader, wanted).map_err(MoveError::Read)?,
+            None => Vec::new(),
+        };
+        places.resize(wanted.len(), Vec::new());
+        let mut frame = FrameBuilder::default();
+        // A message that several queues hold is copied once.
+        let mut copied: HashMap<u64, u32> = HashMap::new();
+        for (wanted, places) in wanted.iter().zip(places) {
+            let flags = MOVED | if wanted.until_restart { UNTIL_RESTART } else { 0 };
+            for RecordPlace { seq, at, entry } in places {
+                if !copied.contains_key(&at)
+                    && let Some(reader) = &reader
+                {
+                    let bytes = reader.read(at, entry.len as usize).map_err(MoveError::Read)?;
+                    if crc32c::crc32c(&bytes) != entry.crc {
+                        self.core.damage.keep(&format!("{:016x}-{at}.record", segment.0), &bytes);
+                        self.lose(segment, wanted.queue, (seq, seq));
+                        continue;
+                    }
+                    copied.insert(at, frame.add_copy(entry, &bytes));
+                }
+                if let Some(&record) = copied.get(&at) {
+                    frame.hold(wanted.queue, seq, record, flags);
+                }
+            }
+            for lost in wanted.live.iter() {
+                self.lose(segment, wanted.queue, lost);
             }
             // Between extents only: a move that a crash cut off must not have taken half of one away.
             if frame.bodies_bytes() >= FRAME_BYTES {
-                self.write(&frame, 0)?;
+                self.write(&frame, 0).map_err(MoveError::Flush)?;
                 frame.clear();
+                copied.clear();
             }
         }
-        if !frame.is_empty() {
-            self.write(&frame, 0)?;
-        }
-        self.sync_now()
+        if frame.is_empty() { Ok(()) } else { self.write(&frame, 0).map_err(MoveError::Flush) }
+    }
+
+    /// The extents in a segment, in the order in which they lie there.
+    fn live_extents(&self, segment: SegmentId) -> Vec<WantedExtent> {
+        let index = self.core.index.lock();
+        let wanted = |(queue, until_restart, extent): (QueueId, bool, Extent)| {
+            let mut live = RangeSet::default();
+            live.insert(extent.first, extent.last);
+            if let Some(held) = index.queue(queue) {
+                let lane = if until_restart { &held.until_restart } else { &held.durable };
+                let settled = lane.settled().overlapping(extent.first, extent.last);
+                settled.for_each(|(from, to)| live.remove(from, to));
+            }
+            WantedExtent { queue, until_restart, extent, live }
+        };
+        let mut extents: Vec<WantedExtent> = index.extents_in(segment).into_iter().map(wanted).collect();
+        extents.sort_by_key(|wanted| (wanted.extent.at, wanted.queue, wanted.extent.first));
+        extents
+    }
+
+    /// Notes that messages are damaged.
+    fn lose(&self, segment: SegmentId, queue: QueueId, (first, last): (u64, u64)) {
+        tracing::error!(
+            segment = segment.0,
+            queue = queue.0,
+            first,
+            last,
+            "messages are damaged and lost; the others of the queue go on"
+        );
+        let range = SeqRange { first: Seq(first), last: Seq(last) };
+        self.core.note(|pending| pending.settle_range(queue, range));
     }
 }

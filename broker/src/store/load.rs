@@ -37,7 +37,6 @@ impl LanePlan {
 #[derive(Debug)]
 pub(super) struct RawMessage {
     pub(super) seq: u64,
-    pub(super) entry: RecordEntry,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -70,7 +69,7 @@ fn try_load(core: &Core, queue: QueueId, from: u64, to: u64, bytes_max: u64) -> 
             let wanted = (from.max(extent.first), up_to.min(extent.last));
             let raw = read_extent(core, queue, lane.until_restart, extent, wanted, &lane.settled)?;
             loaded.damaged.extend(raw.damaged.into_iter().map(Seq));
-            for RawMessage { seq, bytes, .. } in raw.whole {
+            for RawMessage { seq, bytes } in raw.whole {
                 match record::decode(&bytes) {
                     Some((message, stored_ms)) => {
                         let returned = returned.get(&seq).copied().unwrap_or(0);
@@ -146,8 +145,10 @@ pub(super) fn read_extent(
                 Scanned::Frame(found) => {
                     let mine =
                         |run: &&Run| run.queue == queue && (run.flags & UNTIL_RESTART != 0) == until_restart;
+                    let mut offsets = None;
                     for run in found.meta.runs.iter().filter(mine) {
-                        read_run(core, &reader, extent, &found, run, &mut expected, &mut read)?;
+                        let offsets = offsets.get_or_insert_with(|| found.meta.record_offsets());
+                        read_run(core, &reader, extent, (&found, offsets), run, &mut expected, &mut read)?;
                     }
                 }
                 Scanned::Gap { from, to } => keep_gap(core, &reader, extent, from, to),
@@ -174,7 +175,7 @@ fn read_run(
     core: &Core,
     reader: &SegmentReader,
     extent: &Extent,
-    found: &Found,
+    (found, offsets): (&Found, &[u64]),
     run: &Run,
     expected: &mut RangeSet,
     read: &mut RawMessages,
@@ -183,7 +184,6 @@ fn read_run(
     if wanted.is_empty() {
         return Ok(());
     }
-    let offsets = found.meta.record_offsets();
     let bodies_at = found.at + found.head.bodies_at() as u64;
     for (first, last) in wanted {
         let record_of =
@@ -197,7 +197,7 @@ fn read_run(
             let (bytes, behind) = rest.split_at(entry.len as usize);
             rest = behind;
             if crc32c::crc32c(bytes) == entry.crc {
-                read.whole.push(RawMessage { seq, entry: *entry, bytes: bytes.to_vec() });
+                read.whole.push(RawMessage { seq, bytes: bytes.to_vec() });
             } else {
                 let at = bodies_at + offsets[record_of(seq)];
                 core.damage.keep(&format!("{:016x}-{at}.record", extent.segment.0), bytes);
@@ -207,6 +207,69 @@ fn read_run(
         expected.remove(first, last);
     }
     Ok(())
+}
+
+/// An extent of which everything unsettled is wanted.
+#[derive(Debug)]
+pub(super) struct WantedExtent {
+    pub(super) queue: QueueId,
+    pub(super) until_restart: bool,
+    pub(super) extent: Extent,
+    /// What is not settled in it.
+    pub(super) live: RangeSet,
+}
+
+/// Where a message's record lies in its segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RecordPlace {
+    pub(super) seq: u64,
+    pub(super) at: u64,
+    pub(super) entry: RecordEntry,
+}
+
+/// Finds the messages of several extents of one segment, which is gone through once. What stays in `live` is not there.
+///
+/// # Errors
+///
+/// If the segment cannot be read.
+pub(super) fn find_records(
+    reader: &SegmentReader,
+    wanted: &mut [WantedExtent],
+) -> io::Result<Vec<Vec<RecordPlace>>> {
+    let mut places: Vec<Vec<RecordPlace>> = wanted.iter().map(|_| Vec::new()).collect();
+    let by_queue: BTreeMap<(QueueId, bool, u64), usize> = (0..)
+        .zip(wanted.iter())
+        .map(|(place, wanted)| ((wanted.queue, wanted.until_restart, wanted.extent.first), place))
+        .collect();
+    for scanned in reader.scan(0, u64::MAX) {
+        let Scanned::Frame(found) = scanned? else { continue };
+        let mut offsets = None;
+        for run in &found.meta.runs {
+            let until_restart = run.flags & UNTIL_RESTART != 0;
+            let of_queue = (run.queue, until_restart, 0)..=(run.queue, until_restart, run.last());
+            let overlapping = by_queue
+                .range(of_queue)
+                .rev()
+                .take_while(|(_, place)| wanted[**place].extent.last >= run.first);
+            let overlapping: Vec<usize> = overlapping.map(|(_, place)| *place).collect();
+            for place in overlapping {
+                let live = &mut wanted[place].live;
+                let here: Vec<(u64, u64)> = live.overlapping(run.first, run.last()).collect();
+                for (first, last) in here {
+                    let offsets = offsets.get_or_insert_with(|| found.meta.record_offsets());
+                    for seq in first..=last {
+                        let record =
+                            run.record as usize + usize::try_from(seq - run.first).unwrap_or(usize::MAX);
+                        let at = found.at + found.head.bodies_at() as u64 + offsets[record];
+                        places[place].push(RecordPlace { seq, at, entry: found.meta.records[record] });
+                    }
+                    live.remove(first, last);
+                }
+            }
+        }
+    }
+    places.iter_mut().for_each(|places| places.sort_unstable_by_key(|place| place.seq));
+    Ok(places)
 }
 
 /// Keeps a copy of bytes that should be frames and are not.

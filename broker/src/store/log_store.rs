@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::core::{Core, EventListener, StoreEvent};
 use super::damage::Damage;
 use super::flusher::{FlushError, Flusher, SyncMode};
+use super::pending::Pending;
 use super::recovery::{self, RecoveryError};
 use super::{DAMAGED_FOLDER, DurableListener, Epoch, Kept, LOG_FOLDER, Loaded, Round, Store, load};
 use crate::engine::QueueId;
@@ -198,6 +199,10 @@ impl Store for LogStore {
 
     fn current(&self) -> Epoch {
         self.core.current()
+    }
+
+    fn barrier(&self) -> Epoch {
+        self.core.note(Pending::hurry)
     }
 
     fn on_durable(&self, listener: DurableListener) {

@@ -129,6 +129,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The epoch at which everything noted so far is safe.
     fn current(&self) -> Epoch;
 
+    /// The same for somebody who waits for it: also what nobody would wait for otherwise is made durable soon.
+    fn barrier(&self) -> Epoch {
+        self.current()
+    }
+
     /// Names the one listener to be told when [`Store::durable`] advances. Called once, before the first append.
     fn on_durable(&self, listener: DurableListener);
 

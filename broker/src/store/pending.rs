@@ -139,6 +139,11 @@ impl Pending {
         self.removed.push(queue);
     }
 
+    /// Makes somebody wait for everything noted so far.
+    pub(super) fn hurry(&mut self) {
+        (self.awaited, self.dirty) = (true, true);
+    }
+
     /// Notes a definition's new value.
     pub(super) fn define(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         (self.awaited, self.dirty) = (true, true);

@@ -82,9 +82,7 @@ fn acknowledgements_survive_once_their_transaction_is_committed() {
     });
 }
 
-/// RabbitMQ does not wait either.
 #[test]
-#[ignore = "the commit of a transaction of acknowledgements alone does not wait for the disk"]
 fn acknowledgements_alone_survive_once_their_transaction_is_committed() {
     settle_in_a_transaction(|_| {});
 }

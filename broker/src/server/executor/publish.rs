@@ -49,6 +49,7 @@ impl Executor {
         settles: Vec<Settle>,
     ) -> Result<Reply, AmqpError> {
         let published = publishes.into_iter().try_for_each(|publish| self.publish_committed(publish));
+        let settled = !settles.is_empty();
         for mut settle in settles {
             if published.is_err() {
                 settle.settlement = Settlement::Requeue;
@@ -57,6 +58,9 @@ impl Executor {
         }
         self.apply_batch();
         published?;
+        if settled {
+            self.epoch = self.epoch.max(self.shared.store.barrier());
+        }
         Ok(Reply::Committed(self.durability()))
     }
 

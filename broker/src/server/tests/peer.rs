@@ -81,7 +81,7 @@ impl Store for ManualStore {
     fn define(&self, _: Vec<u8>, _: Option<Vec<u8>>) {}
 
     fn current(&self) -> Epoch {
-        Epoch(self.appended.load(Ordering::SeqCst) + 1)
+        Epoch(self.appended.load(Ordering::SeqCst))
     }
 
     fn durable(&self) -> Epoch {

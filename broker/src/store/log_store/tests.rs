@@ -330,6 +330,50 @@ fn a_queue_that_shares_only_some_of_a_large_commit_keeps_all_its_messages() {
     assert_eq!(loaded(&store), (0..12).collect::<Vec<_>>());
 }
 
+#[test]
+fn segments_that_hundreds_of_queues_share_are_rewritten_soon() {
+    const QUEUES: u64 = 500;
+    const MESSAGES: u64 = 12_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path();
+    // Each message has a frame of its own. Every eighth is in another queue, too.
+    let frame_of = |place: u64| {
+        let mut frame = FrameBuilder::default();
+        let record = frame.add(&message(&place.to_le_bytes().repeat(125)), 0);
+        frame.hold(QueueId(place % QUEUES), place / QUEUES, record, 0);
+        if place.is_multiple_of(8) {
+            frame.hold(QueueId(QUEUES), place, record, 0);
+        }
+        frame
+    };
+    for segment in 0..3 {
+        let first = segment * MESSAGES;
+        let frames: Vec<FrameBuilder> = (first..first + MESSAGES).map(frame_of).collect();
+        write_segment(data, segment + 1, first, &frames);
+    }
+    let (store, _) = open(data);
+    let is_live = |place: u64| (place + place / QUEUES).is_multiple_of(8);
+    for place in (0..3 * MESSAGES).filter(|&place| !is_live(place)) {
+        store.settle(QueueId(place % QUEUES), &[Seq(place / QUEUES)]);
+    }
+    let began = Instant::now();
+    while SegmentId(1).path(&data.join(LOG_FOLDER)).exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the first segment is still there");
+        thread::sleep(Duration::from_millis(20));
+    }
+    println!("took {:?}", began.elapsed());
+    store.close().expect("closes");
+    let (store, restored) = open(data);
+    let both = contents(&store, &restored, QueueId(QUEUES));
+    assert!(both.keys().copied().eq((0..3 * MESSAGES).filter(|place| place.is_multiple_of(8))));
+    assert!(both.iter().all(|(place, body)| *body == place.to_le_bytes().repeat(125)));
+    for queue in (0..QUEUES).step_by(50) {
+        let rounds = 0..3 * MESSAGES / QUEUES;
+        let wanted = rounds.filter(|round| is_live(round * QUEUES + queue));
+        assert!(contents(&store, &restored, QueueId(queue)).into_keys().eq(wanted));
+    }
+}
+
 /// A queue of the model: what is stored, and what of it is only perhaps durable.
 #[derive(Debug, Default)]
 struct Model {

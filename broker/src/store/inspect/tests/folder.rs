@@ -33,6 +33,11 @@ impl Folder {
         let folder = Self { data: root.path().join("data"), root };
         folder.change(|store| {
             define(store, ORDERS, "orders");
+            // In a commit of its own.
+            let defined = store.current();
+            while store.durable() < defined {
+                thread::yield_now();
+            }
             (0..10).for_each(|seq| append(store, ORDERS, seq));
             store.settle(ORDERS, &[Seq(3)]);
         });
