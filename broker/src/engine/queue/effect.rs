@@ -12,7 +12,7 @@ pub enum Effect {
     Deliver {
         /// Whom to.
         consumer: ConsumerId,
-        /// How it is settled; [`NO_SLOT`] if it need not be.
+        /// How it is settled; [`NO_SLOT`](super::NO_SLOT) if it need not be.
         slot: u32,
         /// Whether it was delivered before.
         redelivered: bool,
@@ -63,7 +63,7 @@ pub struct SeqRange {
 pub struct Taken {
     /// The message.
     pub message: Message,
-    /// How it is settled; [`NO_SLOT`] if it need not be.
+    /// How it is settled; [`NO_SLOT`](super::NO_SLOT) if it need not be.
     pub slot: u32,
     /// Whether it was delivered before.
     pub redelivered: bool,

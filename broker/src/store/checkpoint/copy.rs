@@ -127,7 +127,9 @@ pub(in crate::store) fn read(folder: &Path) -> Result<Option<Snapshot>, CopyErro
         // files can be read and others written is damaged.
         Err(_) => {
             probe(folder).map_err(CopyError::Io)?;
-            guarded(|| entries_of(folder)).map_err(CopyError::Unreadable)?
+            guarded(|| entries_of(folder)).map_err(|error| {
+                if marker(folder).exists() { CopyError::Incomplete } else { CopyError::Unreadable(error) }
+            })?
         }
     };
     let Some((_, summary)) = entries.pop_if(|(key, _)| key == SUMMARY) else {
@@ -170,8 +172,20 @@ fn probe(folder: &Path) -> io::Result<()> {
     written.and(removed)
 }
 
+/// Removes what sled had begun to write when it was killed. It writes a snapshot of its own whenever it opens, under a name
+/// that it takes for a complete one the next time; without it sled reads the one before, and its log from there.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in files(folder)? {
+        if entry.path().extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Opens the database. One that was just closed may be locked for a moment: sled's threads let go of it later.
 fn open(folder: &Path) -> sled::Result<sled::Db> {
+    remove_unfinished(folder)?;
     let is_locked =
         |error: &sled::Error| matches!(error, sled::Error::Io(error) if error.to_string().contains("lock"));
     let mut attempts = 0;
@@ -297,6 +311,31 @@ mod tests {
                 (3, wanted.position, &wanted.entries)
             );
         }
+    }
+
+    #[test]
+    fn what_sled_had_begun_to_write_when_it_was_killed_is_not_taken_for_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let copy = folder.path().join("state-a");
+        for entries in [&[("a", "1")][..], &[("a", "2"), ("c", "3")]] {
+            write(&copy, &snapshot(entries)).expect("writes");
+        }
+        fs::write(copy.join("snap.7FFFFFFFFFFFFFFF.generating"), "").expect("writes");
+        let found = read(&copy).expect("is whole").expect("is there");
+        assert_eq!(found.entries, snapshot(&[("a", "2"), ("c", "3")]).entries);
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_was_not_completed_if_its_marker_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let copy = folder.path().join("state-a");
+        write(&copy, &snapshot(&[("a", "1")])).expect("writes");
+        fs::write(copy.join("snap.7FFFFFFFFFFFFFFF"), "").expect("writes");
+        assert!(matches!(read(&copy), Err(CopyError::Unreadable(_))));
+        begin(&copy).expect("makes the marker");
+        assert!(matches!(read(&copy), Err(CopyError::Incomplete)));
+        write(&copy, &snapshot(&[("a", "1")])).expect("begins with an empty one");
+        assert!(read(&copy).is_ok());
     }
 
     #[test]
