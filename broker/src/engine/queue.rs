@@ -17,11 +17,13 @@ mod effect;
 mod options;
 mod paging;
 mod ready;
+mod settings;
 mod unacked;
 
 pub use effect::{Effect, NothingTaken, Removed, SeqRange, Taken};
 pub use options::{QueueDeclare, QueueKind, QueueOptions, type_name};
 pub use paging::{PagedIn, PagedRange, Restored, WantedRange};
+pub use settings::{DeadLetterStrategy, DeadLettering, DeathReason, Overflow, QueueSettings};
 
 /// The slot of a delivery that needs no acknowledgement.
 pub const NO_SLOT: u32 = u32::MAX;

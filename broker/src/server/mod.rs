@@ -28,9 +28,11 @@ mod vhost;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AmqpError;
 use crate::session::config::SessionConfig;
@@ -166,10 +168,17 @@ pub fn shared_state(config: &Config, store: Arc<dyn Store>) -> Arc<Shared> {
     )
 }
 
+/// A clock that shows the system's time.
+fn system_clock() -> Clock {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Clock::new(Instant::now(), u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn session_config(config: &Config) -> Arc<SessionConfig> {
     let limits = &config.limits;
     Arc::new(SessionConfig {
         server_properties: server_properties::table(&config.server),
+        clock: system_clock(),
         channel_max: limits.channel_max,
         frame_max: limits.frame_max,
         heartbeat_s: limits.heartbeat_secs(),

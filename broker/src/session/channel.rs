@@ -4,6 +4,8 @@
 //! and topology are each in their own file. It closes nothing itself: errors go back to the connection, the only place
 //! that builds close frames. Called by the connection.
 
+use std::time::Instant;
+
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, tx};
 use amq_protocol::types::ShortString;
 
@@ -38,6 +40,8 @@ pub(super) struct Context<'a> {
     /// An empty buffer that the channels gather contents in, one after the other.
     pub(super) spare: &'a mut Vec<u8>,
     pub(super) frame_max: u32,
+    /// The latest time seen.
+    pub(super) now: Instant,
 }
 
 /// Where a frame led.
@@ -383,7 +387,8 @@ impl Channel {
         if publish.immediate {
             return Err(faults::immediate());
         }
-        self.state = State::Content(ContentAssembler::begin(publish, std::mem::take(cx.spare)));
+        let arrived_ms = cx.config.clock.at(cx.now);
+        self.state = State::Content(ContentAssembler::begin(publish, std::mem::take(cx.spare), arrived_ms));
         Ok(Step::Done)
     }
 

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use amq_protocol::types::FieldTable;
 
+use crate::clock::Clock;
+
 /// The settings of a session.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
     /// What `connection.start` says about the broker.
     pub server_properties: FieldTable,
+    /// Tells when a message arrived.
+    pub clock: Clock,
     /// Channels per connection at most; 0 is no limit.
     pub channel_max: u16,
     /// Bytes per frame at most; 0 is no limit.

@@ -199,12 +199,13 @@ impl Connection {
 
     #[inline]
     fn handle_channel_frame(&mut self, id: u16, frame: Frame<'_>) -> Option<Action> {
-        let Self { channels, out, config, sources, spare, peer, held_bytes, .. } = self;
+        let Self { channels, out, config, sources, spare, peer, held_bytes, now, .. } = self;
+        let now = *now;
         let step = match channels.get_mut(&id) {
             Some(Slot::Open(channel)) => {
                 let frame_max = peer.frame_max;
                 let held_before = channel.held_bytes();
-                let cx = &mut Context { out, config, sources, spare, frame_max };
+                let cx = &mut Context { out, config, sources, spare, frame_max, now };
                 let step = channel.handle_frame(frame, cx);
                 *held_bytes = *held_bytes - held_before + channel.held_bytes();
                 step

@@ -61,9 +61,9 @@ pub(super) struct ContentAssembler {
 }
 
 impl ContentAssembler {
-    /// Starts with `basic.publish`; `spare` is an empty buffer to gather in.
+    /// Starts with `basic.publish`, which came at `arrived_ms`; `spare` is an empty buffer to gather in.
     #[inline]
-    pub(super) fn begin(publish: &BasicPublish<'_>, mut spare: Vec<u8>) -> Self {
+    pub(super) fn begin(publish: &BasicPublish<'_>, mut spare: Vec<u8>, arrived_ms: u64) -> Self {
         if spare.capacity() == 0 {
             spare.reserve(FIRST_BYTES);
         }
@@ -77,6 +77,7 @@ impl ContentAssembler {
             parts: MessageParts {
                 exchange_bytes: short_length(publish.exchange),
                 routing_key_bytes: short_length(publish.routing_key),
+                arrived_ms,
                 ..MessageParts::default()
             },
             bytes: spare,
@@ -119,6 +120,7 @@ impl ContentAssembler {
         self.parts.properties_bytes =
             u32::try_from(raw.len()).map_err(|_| AmqpError::frame_error("content header too large"))?;
         self.parts.persistent = properties.delivery_mode() == Some(2);
+        self.parts.priority = properties.priority().unwrap_or(0);
         self.bytes.extend_from_slice(raw);
         self.wants_direct_reply = properties.reply_to() == Some(REPLY_TO_QUEUE);
         self.fault = check_properties(properties).map(Box::new);
@@ -238,7 +240,7 @@ mod tests {
     fn begin() -> ContentAssembler {
         let publish =
             BasicPublish { exchange: "logs", routing_key: "a.b", mandatory: true, immediate: false };
-        ContentAssembler::begin(&publish, Vec::new())
+        ContentAssembler::begin(&publish, Vec::new(), 0)
     }
 
     fn header(body_bytes: u64, properties: &[u8]) -> Vec<u8> {

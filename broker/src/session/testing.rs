@@ -11,6 +11,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use super::action::{Action, Reply};
 use super::config::SessionConfig;
 use super::connection::Connection;
+use crate::clock::Clock;
 use crate::wire::frame::{Decoded, Frame, decode};
 
 /// A small generator of numbers that depend on the seed alone (xorshift64*).
@@ -57,6 +58,7 @@ pub(super) fn config() -> SessionConfig {
     let mut server_properties = FieldTable::default();
     server_properties.insert("product".into(), AMQPValue::LongString("Warren".into()));
     SessionConfig {
+        clock: Clock::new(Instant::now(), 1_000_000),
         server_properties,
         channel_max: 2047,
         frame_max: 131_072,

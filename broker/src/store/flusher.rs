@@ -168,7 +168,7 @@ impl Flusher {
     fn commit(&mut self, pending: &mut Pending, epoch: u64) -> Result<(), FlushError> {
         let (awaited, bytes) = (pending.awaited, pending.bytes());
         let mut frames = std::mem::take(&mut self.frames);
-        frames.fill(pending, now_ms());
+        frames.fill(pending);
         for frame in frames.iter() {
             self.write(frame, epoch)?;
         }

@@ -71,9 +71,9 @@ fn try_load(core: &Core, queue: QueueId, from: u64, to: u64, bytes_max: u64) -> 
             loaded.damaged.extend(raw.damaged.into_iter().map(Seq));
             for RawMessage { seq, bytes } in raw.whole {
                 match record::decode(&bytes) {
-                    Some((message, stored_ms)) => {
+                    Some(message) => {
                         let returned = returned.get(&seq).copied().unwrap_or(0);
-                        loaded.messages.push(LoadedMessage { seq: Seq(seq), message, returned, stored_ms });
+                        loaded.messages.push(LoadedMessage { seq: Seq(seq), message, returned });
                     }
                     None => loaded.damaged.push(Seq(seq)),
                 }

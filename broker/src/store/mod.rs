@@ -64,8 +64,6 @@ pub struct LoadedMessage {
     pub message: Message,
     /// How often it returned to its queue.
     pub returned: u16,
-    /// When it was stored first, in milliseconds since 1970.
-    pub stored_ms: u64,
 }
 
 /// Messages read back.

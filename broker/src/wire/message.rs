@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use triomphe::ThinArc;
 
+use super::properties::{self, Properties};
 use crate::limits::INLINE_BODY_BYTES_MAX;
 
 /// The fixed part of a message, in front of its variable bytes.
@@ -15,7 +16,9 @@ struct Head {
     exchange_bytes: u8,
     routing_key_bytes: u8,
     persistent: bool,
+    priority: u8,
     properties_bytes: u32,
+    arrived_ms: u64,
     /// A body too large to copy; boxed so that the many small messages pay 8 bytes for it.
     large_body: Option<Box<Bytes>>,
 }
@@ -38,6 +41,10 @@ pub struct MessageParts {
     pub properties_bytes: u32,
     /// Whether delivery-mode is 2.
     pub persistent: bool,
+    /// The priority; 0 if there is none.
+    pub priority: u8,
+    /// When the broker got the message, in milliseconds since 1970.
+    pub arrived_ms: u64,
 }
 
 impl Message {
@@ -84,6 +91,7 @@ impl Message {
             routing_key_bytes: short(routing_key),
             properties_bytes: u32::try_from(properties.len()).expect("properties fit one frame"),
             persistent,
+            ..MessageParts::default()
         };
         let bytes = [exchange.as_bytes(), routing_key.as_bytes(), properties, body].concat();
         Self::from_parts(parts, &bytes)
@@ -96,13 +104,8 @@ impl Message {
     /// If `properties` measures 4 GiB or more.
     #[must_use]
     pub fn with_properties(&self, properties: &[u8]) -> Self {
-        let head = self.head();
-        let parts = MessageParts {
-            exchange_bytes: head.exchange_bytes,
-            routing_key_bytes: head.routing_key_bytes,
-            properties_bytes: u32::try_from(properties.len()).expect("properties fit one frame"),
-            persistent: head.persistent,
-        };
+        let properties_bytes = u32::try_from(properties.len()).expect("properties fit one frame");
+        let parts = MessageParts { properties_bytes, ..self.parts().0 };
         match self.large_body() {
             Some(body) => {
                 let prefix = [self.exchange(), self.routing_key(), properties].concat();
@@ -164,6 +167,53 @@ impl Message {
         self.head().persistent
     }
 
+    /// The publisher's priority; 0 if it gave none.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.head().priority
+    }
+
+    /// When the broker got it, in milliseconds since 1970.
+    #[must_use]
+    pub fn arrived_ms(&self) -> u64 {
+        self.head().arrived_ms
+    }
+
+    /// When the message itself says that it expires (property expiration), in milliseconds since 1970. Cheap for messages that
+    /// say nothing.
+    #[must_use]
+    pub fn expires_ms(&self) -> Option<u64> {
+        if !properties::has_expiration(self.properties()) {
+            return None;
+        }
+        let properties = Properties::parse(self.properties()).ok()?;
+        let expiration = properties.expiration()?.trim_start_matches(['+', '-']);
+        Some(self.arrived_ms().saturating_add(expiration.parse().ok()?))
+    }
+
+    /// The same message as one that arrives at this moment under another exchange and routing key and with other properties; a
+    /// large body is shared, not copied.
+    ///
+    /// # Panics
+    ///
+    /// If a name is longer than a short string (255 bytes), or `properties` measures 4 GiB or more.
+    #[must_use]
+    pub fn republished(&self, exchange: &str, routing_key: &str, properties: &[u8], arrived_ms: u64) -> Self {
+        let short = |name: &str| u8::try_from(name.len()).expect("names are short strings");
+        let parts = MessageParts {
+            exchange_bytes: short(exchange),
+            routing_key_bytes: short(routing_key),
+            properties_bytes: u32::try_from(properties.len()).expect("properties fit one frame"),
+            arrived_ms,
+            ..self.parts().0
+        };
+        let names = [exchange.as_bytes(), routing_key.as_bytes(), properties];
+        match self.large_body() {
+            Some(body) => Self::with_large_body(parts, &names.concat(), body.clone()),
+            None => Self::from_parts(parts, &[&names.concat(), self.body()].concat()),
+        }
+    }
+
     /// What the message occupies in memory, in bytes, less the allocator's rounding.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -181,6 +231,8 @@ impl Message {
             routing_key_bytes: head.routing_key_bytes,
             properties_bytes: head.properties_bytes,
             persistent: head.persistent,
+            priority: head.priority,
+            arrived_ms: head.arrived_ms,
         };
         (parts, &self.bytes()[..self.body_at()], self.body())
     }
@@ -213,7 +265,9 @@ impl MessageParts {
             exchange_bytes: self.exchange_bytes,
             routing_key_bytes: self.routing_key_bytes,
             persistent: self.persistent,
+            priority: self.priority,
             properties_bytes: self.properties_bytes,
+            arrived_ms: self.arrived_ms,
             large_body,
         }
     }
@@ -249,6 +303,39 @@ mod tests {
             assert!(changed.is_persistent());
             let bodies = [&message, &changed].map(|message| message.large_body().map(|body| body.as_ptr()));
             assert_eq!(bodies[0], bodies[1]);
+        }
+    }
+
+    #[test]
+    fn a_message_expires_so_long_after_it_arrived() {
+        let expiring = |expiration: &str| {
+            let length = u8::try_from(expiration.len()).expect("it is short");
+            let properties = [&[1, 0, length], expiration.as_bytes()].concat();
+            let parts = MessageParts {
+                properties_bytes: 3 + u32::from(length),
+                arrived_ms: 1000,
+                ..MessageParts::default()
+            };
+            Message::from_parts(parts, &properties).expires_ms()
+        };
+        assert_eq!(
+            [expiring("0"), expiring("+5"), expiring("-0"), expiring("007")],
+            [Some(1000), Some(1005), Some(1000), Some(1007)]
+        );
+        assert_eq!(Message::new("", "", &[0, 0], false, b"x").expires_ms(), None);
+    }
+
+    #[test]
+    fn a_republished_message_has_new_names_and_its_old_body() {
+        for size in [1, INLINE_BODY_BYTES_MAX + 1] {
+            let message = Message::new("logs", "a.b", &[0x10, 0, 2], true, &vec![7; size]);
+            let again = message.republished("dead", "key", &[0, 0], 77);
+            assert_eq!((again.exchange(), again.routing_key()), (&b"dead"[..], &b"key"[..]));
+            assert_eq!(
+                (again.properties(), again.body(), again.arrived_ms()),
+                (&[0, 0][..], message.body(), 77)
+            );
+            assert!(again.is_persistent());
         }
     }
 

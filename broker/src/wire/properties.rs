@@ -107,6 +107,13 @@ impl Property {
     }
 }
 
+/// Whether well-formed properties have an expiration. Looks at the flags only.
+#[inline]
+#[must_use]
+pub fn has_expiration(properties: &[u8]) -> bool {
+    properties.first_chunk().is_some_and(|&flags| u16::from_be_bytes(flags) & P::Expiration.flag() != 0)
+}
+
 /// A view of well-formed property flags and the list behind them.
 #[derive(Debug, Clone, Copy)]
 pub struct Properties<'a> {

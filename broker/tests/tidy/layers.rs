@@ -32,7 +32,7 @@ const IMPURE: &[&str] = &[
 
 const LAYERS: &[Layer] = &[
     Layer { name: "wire", may_use: &["error", "limits", "metrics"], never: IMPURE },
-    Layer { name: "session", may_use: &["wire", "error", "limits", "metrics"], never: IMPURE },
+    Layer { name: "session", may_use: &["wire", "clock", "error", "limits", "metrics"], never: IMPURE },
     Layer {
         name: "engine",
         may_use: &["wire::properties", "wire::message", "wire::table", "error", "limits", "metrics"],

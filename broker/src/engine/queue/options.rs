@@ -3,6 +3,7 @@
 //! Built from `queue.declare` and compared when the queue is declared again. The queue itself reads only the parsed
 //! fields; the table is kept for that comparison and for listing. Refuses what RabbitMQ refuses, with its texts.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -11,7 +12,10 @@ use crate::error::AmqpError;
 
 mod arguments;
 
+pub(super) use arguments::integer;
 pub use arguments::type_name;
+
+use super::settings::{self, QueueSettings};
 
 /// The fields of `queue.declare` that make a queue what it is.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +68,10 @@ pub struct QueueOptions {
     pub kind: QueueKind,
     /// `x-single-active-consumer`: deliveries go to one consumer, the next one takes over when it ends.
     pub single_active_consumer: bool,
+    /// `x-max-priority`: how many priorities there are above 0; none if the queue knows no priorities.
+    pub max_priority: Option<NonZeroU8>,
+    /// What the arguments ask for beside, if anything; policies may add to it.
+    pub settings: Option<Arc<QueueSettings>>,
     /// The arguments as received, for equivalence and listing.
     pub arguments: FieldTable,
 }
@@ -102,6 +110,9 @@ impl QueueOptions {
             auto_delete,
             kind,
             single_active_consumer,
+            max_priority: settings::integer(&arguments, "x-max-priority")
+                .and_then(|levels| NonZeroU8::new(u8::try_from(levels).ok()?)),
+            settings: QueueSettings::from_arguments(kind, &arguments).shared(),
             arguments,
         })
     }

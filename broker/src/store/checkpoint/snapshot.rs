@@ -156,7 +156,7 @@ mod tests {
     fn index() -> Index {
         let mut frame = FrameBuilder::default();
         for seq in 10..20 {
-            let record = frame.add(&Message::new("", "q", &[0, 0], true, b"body"), 0);
+            let record = frame.add(&Message::new("", "q", &[0, 0], true, b"body"));
             frame.hold(QueueId(1), seq, record, 0);
         }
         let encoded = frame.finish(0, 0, 0, 0);

@@ -348,7 +348,7 @@ fn a_move_that_a_crash_cut_off_is_passed_over_at_every_start() {
     let mut folder = Folder::with_orders();
     folder.change_and_crash(|store| append(store, ORDERS, 10));
     let mut frame = FrameBuilder::default();
-    let record = frame.add(&Message::new("exchange", "key", &[0, 0], true, &[b'm'; 1000]), 0);
+    let record = frame.add(&Message::new("exchange", "key", &[0, 0], true, &[b'm'; 1000]));
     frame.hold(ORDERS, 10, record, MOVED);
     let head = SegmentHead { id: SegmentId(2), salt: 5 };
     let mut segment = ActiveSegment::create(&folder.data.join(LOG_FOLDER), head).unwrap();

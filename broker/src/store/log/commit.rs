@@ -25,8 +25,8 @@ pub(in crate::store) struct Frames {
 }
 
 impl Frames {
-    /// Puts the operations and messages of `pending` into frames. The time is in milliseconds since 1970.
-    pub(in crate::store) fn fill(&mut self, pending: &mut Pending, now_ms: u64) {
+    /// Puts the operations and messages of `pending` into frames.
+    pub(in crate::store) fn fill(&mut self, pending: &mut Pending) {
         self.clear();
         let ops = pending.ops();
         let mut queues: Vec<(QueueId, &PendingQueue)> =
@@ -40,7 +40,7 @@ impl Frames {
             for (flags, entry) in queue.messages() {
                 let Some(message) = &entry.message else { continue };
                 let from = if at.0 == flags { at.1 } else { 0 };
-                let (frame, record) = self.place(message, now_ms, may_share, from);
+                let (frame, record) = self.place(message, may_share, from);
                 self.builders[frame].hold(id, entry.seq, record, flags);
                 at = (flags, frame);
             }
@@ -53,7 +53,7 @@ impl Frames {
     }
 
     /// Where the message is, in frame `from` or a later one; it is put into the last one if it is not there yet.
-    fn place(&mut self, message: &Message, now_ms: u64, may_share: bool, from: usize) -> (usize, u32) {
+    fn place(&mut self, message: &Message, may_share: bool, from: usize) -> (usize, u32) {
         if may_share
             && let Some(&place) = self.shared.get(&message.identity())
             && place.0 >= from
@@ -64,7 +64,7 @@ impl Frames {
             Some(last) if self.builders[last].bodies_bytes() < FRAME_BYTES => last,
             _ => self.open(),
         };
-        let place = (last, self.builders[last].add(message, now_ms));
+        let place = (last, self.builders[last].add(message));
         if may_share {
             self.shared.insert(message.identity(), place);
         }
@@ -118,7 +118,7 @@ mod tests {
             pending.append(QueueId(queue), Kept::Durably, &mut vec![(Seq(5), message.clone())]);
         }
         let mut frames = Frames::default();
-        frames.fill(&mut pending, 0);
+        frames.fill(&mut pending);
         let written: Vec<_> =
             frames.iter().map(|frame| (frame.records().len(), frame.runs().len())).collect();
         assert_eq!(written, [(1, 20)]);
@@ -134,7 +134,7 @@ mod tests {
             pending.append(QueueId(queue), Kept::Durably, &mut messages);
         }
         let mut frames = Frames::default();
-        frames.fill(&mut pending, 0);
+        frames.fill(&mut pending);
         let runs: Vec<Vec<_>> = frames
             .iter()
             .map(|frame| frame.runs().iter().map(|run| (run.queue.0, run.first, run.count)).collect())

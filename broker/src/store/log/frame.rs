@@ -221,10 +221,10 @@ pub(in crate::store) struct FrameBuilder {
 }
 
 impl FrameBuilder {
-    /// Adds a message's bytes, stored at this time, and names its record.
-    pub(in crate::store) fn add(&mut self, message: &Message, stored_ms: u64) -> u32 {
+    /// Adds a message's bytes and names its record.
+    pub(in crate::store) fn add(&mut self, message: &Message) -> u32 {
         let at = self.bodies.len();
-        record::encode(message, stored_ms, &mut self.bodies);
+        record::encode(message, &mut self.bodies);
         let bytes = &self.bodies[at..];
         let entry = RecordEntry { len: to_u32(bytes.len()), crc: crc32c::crc32c(bytes) };
         self.records.push(entry);
@@ -365,8 +365,8 @@ mod tests {
     fn example() -> FrameBuilder {
         let mut frame = FrameBuilder::default();
         frame.ops.extend_from_slice(b"operations");
-        let one = frame.add(&Message::new("", "a", &[0, 0], true, b"one"), 0);
-        let two = frame.add(&Message::new("", "a", &[0, 0], true, b"two"), 0);
+        let one = frame.add(&Message::new("", "a", &[0, 0], true, b"one"));
+        let two = frame.add(&Message::new("", "a", &[0, 0], true, b"two"));
         frame.hold(QueueId(1), 10, one, 0);
         frame.hold(QueueId(1), 11, two, 0);
         frame.hold(QueueId(2), 7, two, 0);

@@ -310,7 +310,7 @@ mod tests {
         let mut places = Vec::new();
         for number in 0..FRAMES {
             let mut frame = FrameBuilder::default();
-            let record = frame.add(&Message::new("", "q", &[0, 0], true, &[b'x'; 300]), 0);
+            let record = frame.add(&Message::new("", "q", &[0, 0], true, &[b'x'; 300]));
             frame.hold(QueueId(1), number, record, 0);
             places.push(segment.append(&frame.finish(number, number, 0, 7)).expect("writes"));
         }

@@ -232,9 +232,9 @@ fn what_a_power_cut_left_of_a_move_stays_forgotten_at_the_second_start() {
     let mut data = root.path().join("data");
     let (mut written, mut moved) = (FrameBuilder::default(), FrameBuilder::default());
     for seq in 0..10 {
-        let record = written.add(&message(&[b'x'; 1000]), 0);
+        let record = written.add(&message(&[b'x'; 1000]));
         written.hold(QUEUE, seq, record, 0);
-        let record = moved.add(&message(&[b'x'; 1000]), 0);
+        let record = moved.add(&message(&[b'x'; 1000]));
         moved.hold(QUEUE, seq, record, MOVED);
     }
     write_segment(&data, 1, 0, &[written]);
@@ -252,11 +252,11 @@ fn what_a_power_cut_left_of_a_commit_settles_nothing() {
     let root = tempfile::tempdir().expect("a folder");
     let mut data = root.path().join("data");
     let (mut older, mut cut) = (FrameBuilder::default(), FrameBuilder::default());
-    let record = older.add(&message(b"consumed"), 0);
+    let record = older.add(&message(b"consumed"));
     older.hold(QUEUE, 0, record, 0);
     // A client consumed the message, published its result and acknowledged.
     Op::Settled { queue: QUEUE, ranges: vec![(0, 0)] }.encode(&mut cut.ops);
-    let record = cut.add(&message(&[b'r'; 1000]), 0);
+    let record = cut.add(&message(&[b'r'; 1000]));
     cut.hold(QueueId(8), 0, record, 0);
     let bodies_at = write_segment(&data, 1, 0, &[older, cut]);
     zero(&data, 1, bodies_at, 1000);
@@ -339,7 +339,7 @@ fn segments_that_hundreds_of_queues_share_are_rewritten_soon() {
     // Each message has a frame of its own. Every eighth is in another queue, too.
     let frame_of = |place: u64| {
         let mut frame = FrameBuilder::default();
-        let record = frame.add(&message(&place.to_le_bytes().repeat(125)), 0);
+        let record = frame.add(&message(&place.to_le_bytes().repeat(125)));
         frame.hold(QueueId(place % QUEUES), place / QUEUES, record, 0);
         if place.is_multiple_of(8) {
             frame.hold(QueueId(QUEUES), place, record, 0);

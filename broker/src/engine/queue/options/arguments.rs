@@ -297,7 +297,8 @@ fn unacceptable_type(value: &AMQPValue) -> String {
     format!("{{unacceptable_type,{}}}", type_name(value))
 }
 
-fn integer(value: &AMQPValue) -> Option<i64> {
+/// The number, of whatever width it was sent.
+pub(in crate::engine::queue) fn integer(value: &AMQPValue) -> Option<i64> {
     match *value {
         AMQPValue::ShortShortInt(number) => Some(number.into()),
         AMQPValue::ShortShortUInt(number) => Some(number.into()),
