@@ -68,3 +68,7 @@ pub const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of each client property is kept for listings, in bytes; a stranger chooses them.
 pub const CLIENT_PROPERTY_BYTES_MAX: usize = 256;
+
+/// Entries of a message's `x-death` header at most; the oldest are forgotten. Far more than the queues of any sensible circuit,
+/// and few enough to fit a frame.
+pub const DEATHS_PER_MESSAGE_MAX: usize = 128;

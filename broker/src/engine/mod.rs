@@ -4,6 +4,7 @@
 //! out after it has let them go.
 
 mod arena;
+pub mod dead_letter;
 pub mod definitions;
 pub mod exchange;
 pub mod queue;

@@ -353,6 +353,18 @@ pub fn without_header(properties: &[u8], name: &str) -> Result<Vec<u8>, AmqpErro
     replace(properties, P::Headers, &value)
 }
 
+/// The same properties with another header table, given as its bytes, and without expiration.
+///
+/// # Errors
+///
+/// Those of [`Properties::parse`].
+pub fn buried(properties: &[u8], headers: &[u8]) -> Result<Vec<u8>, AmqpError> {
+    let with_headers = replace(properties, P::Headers, headers)?;
+    let (flags, Range { start, end }) = place_of(&with_headers, P::Expiration)?;
+    let flags = flags & !P::Expiration.flag();
+    Ok([&flags.to_be_bytes(), &with_headers[FLAGS_BYTES..start], &with_headers[end..]].concat())
+}
+
 /// The same properties with one of them set to `value`, as it is to lie on the wire.
 fn replace(properties: &[u8], property: Property, value: &[u8]) -> Result<Vec<u8>, AmqpError> {
     Properties::parse(properties)?;

@@ -13,6 +13,10 @@ use amq_protocol::types::parsing::parse_field_table;
 use crate::error::AmqpError;
 use crate::limits::TABLE_DEPTH_MAX;
 
+mod writer;
+
+pub use writer::TableWriter;
+
 /// The length in front of tables, arrays and long strings.
 const LENGTH_BYTES: usize = 4;
 
@@ -124,8 +128,8 @@ impl OpenContainers {
     }
 }
 
-/// The name and the bytes from the type octet on of every field of a checked table, not going into nested ones.
-pub(super) fn fields(table: &[u8]) -> impl Iterator<Item = Field<'_>> {
+/// The fields of a checked table with its length in front, in order, not going into nested ones.
+pub fn fields(table: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut at = LENGTH_BYTES;
     std::iter::from_fn(move || {
         let start = at;
@@ -136,11 +140,44 @@ pub(super) fn fields(table: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
+/// The values of a checked array with its length in front: the type octet and what follows it.
+pub fn elements(array: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut at = LENGTH_BYTES;
+    std::iter::from_fn(move || {
+        let kind = *array.get(at)?;
+        let start = at + 1;
+        at = end_of_value(kind, array, start, array.len()).ok()?;
+        Some((kind, &array[start..at]))
+    })
+}
+
 /// A field of a table as it lies on the wire.
-pub(super) struct Field<'a> {
-    pub(super) name: &'a [u8],
+#[derive(Debug, Clone, Copy)]
+pub struct Field<'a> {
+    /// Its name.
+    pub name: &'a [u8],
     /// Name, type and value.
-    pub(super) bytes: &'a [u8],
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// The type octet.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.bytes[1 + self.name.len()]
+    }
+
+    /// The value behind the type octet; of texts, tables and arrays the length in front is a part.
+    #[must_use]
+    pub fn value(&self) -> &'a [u8] {
+        &self.bytes[2 + self.name.len()..]
+    }
+
+    /// The text, if it is a long string.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a [u8]> {
+        (self.kind() == b'S').then(|| &self.value()[LENGTH_BYTES..])
+    }
 }
 
 fn end_of_name(bytes: &[u8], at: usize, container_end: usize) -> Result<usize, AmqpError> {
