@@ -23,6 +23,7 @@ mod server_properties;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod vhost;
 
 use std::io;
@@ -102,6 +103,7 @@ impl Broker {
             Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
             None => (shared_state(&config, Arc::new(MemoryStore)), None),
         };
+        timers::Timers::start(&shared).map_err(StartError::Thread)?;
         let acceptors = listeners
             .into_iter()
             .map(|listener| tokio::spawn(listener::accept_loop(listener, shared.clone())))

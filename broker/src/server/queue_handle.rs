@@ -19,6 +19,7 @@ use crate::engine::topology::Handle;
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
+use crate::server::timers::Timers;
 use crate::session::action::{Delivery, DeliveryRef, Event, NO_SLOT, Settlement, SourceId};
 use crate::store::{Epoch, Kept, Store};
 use crate::wire::message::Message;
@@ -26,9 +27,12 @@ use crate::wire::message::Message;
 mod limit;
 mod paging;
 mod targets;
+mod timing;
 
 pub(super) use limit::ChannelLimit;
 use targets::Targets;
+use timing::Timing;
+pub(super) use timing::Woken;
 
 /// A queue shared by the connections that use it.
 pub(super) type QueueHandle = Arc<SharedQueue>;
@@ -48,6 +52,7 @@ struct State {
     kept: bool,
     /// The pager was asked for messages and has not brought them yet.
     loading: bool,
+    timing: Timing,
 }
 
 /// An engine queue with its lock, its consumers' outboxes and its store.
@@ -69,6 +74,8 @@ pub struct Backing {
     pub memory: Arc<MemoryGauge>,
     /// Brings back what left memory.
     pub pager: Arc<Pager>,
+    /// Tells the time, and wakes queues.
+    pub timers: Arc<Timers>,
 }
 
 impl std::fmt::Debug for SharedQueue {
@@ -177,16 +184,19 @@ impl SharedQueue {
             returned: Vec::new(),
             kept: false,
             loading: false,
+            timing: Timing::default(),
         };
         let deleted = AtomicBool::new(false);
-        Arc::new_cyclic(|this| Self {
+        let handle = Arc::new_cyclic(|this| Self {
             id,
             options,
             backing,
             this: this.clone(),
             deleted,
             state: Mutex::new(state),
-        })
+        });
+        handle.touch();
+        handle
     }
 
     /// Its id, unique while the broker runs.
@@ -267,6 +277,9 @@ impl SharedQueue {
             }
             state.targets.remove(consumer);
             let removed = state.queue.remove_consumer(consumer);
+            if removed.last {
+                self.note_use(state);
+            }
             // Single active consumer: the next in line takes over at once.
             state.queue.dispatch(&mut state.targets, &mut state.effects);
             if removed.last && self.options.auto_delete {
@@ -305,6 +318,7 @@ impl SharedQueue {
     pub fn take(&self, ack_mode: AckMode) -> io::Result<Option<Taken>> {
         loop {
             let taken = self.with_state(|state| {
+                self.note_use(state);
                 let taken = state.queue.take(ack_mode)?;
                 state.settled.extend(taken.settled);
                 if let Some(up_to) = taken.delivered {
@@ -328,13 +342,24 @@ impl SharedQueue {
 
     /// Deletes the queue unless a condition forbids it; its consumers are told. Its messages are the caller's to drop.
     pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<Removed, DeleteRefused> {
-        self.with_state(|state| {
+        self.delete_if(|state| {
             if if_unused && state.queue.consumer_count() > 0 {
-                return Err(DeleteRefused::InUse);
+                Err(DeleteRefused::InUse)
+            } else if if_empty && state.queue.ready_count() > 0 {
+                Err(DeleteRefused::NotEmpty)
+            } else {
+                Ok(())
             }
-            if if_empty && state.queue.ready_count() > 0 {
-                return Err(DeleteRefused::NotEmpty);
-            }
+        })
+    }
+
+    fn delete_if(
+        &self,
+        check: impl FnOnce(&State) -> Result<(), DeleteRefused>,
+    ) -> Result<Removed, DeleteRefused> {
+        self.with_state(|state| {
+            check(state)?;
+            self.disarm(state);
             let removed = state.queue.delete(&mut state.effects);
             self.deleted.store(true, Ordering::Release);
             if state.kept {
@@ -362,6 +387,7 @@ impl SharedQueue {
         self.apply_effects(&mut guard);
         self.backing.memory.change(before, guard.queue.memory_bytes());
         self.request_load(&mut guard);
+        self.arm(&mut guard);
         result
     }
 

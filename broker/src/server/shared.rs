@@ -17,6 +17,7 @@ use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
 use crate::server::queue_handle::{Backing, QueueHandle};
+use crate::server::timers::Timers;
 use crate::server::vhost::VHost;
 use crate::session::action::Event;
 use crate::session::config::SessionConfig;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub memory: Arc<MemoryGauge>,
     /// Moves bodies out of memory and back.
     pub pager: Arc<Pager>,
+    /// Tells the time, and wakes queues.
+    pub timers: Arc<Timers>,
     /// A connection is not read while more than this, in bytes, waits to be written and some of it is its own.
     pub backlog_bytes_max: usize,
     vhosts: RwLock<HashMap<String, Arc<VHost>>>,
@@ -69,12 +72,14 @@ impl Shared {
             told.1.advance(durable);
         }));
         let vhost = Arc::new(VHost::new("/", store.clone()));
+        let timers = Arc::new(Timers::new(session_config.clock));
         Arc::new(Self {
             session_config,
             users,
             store,
             memory: Arc::new(MemoryGauge::new(memory_limit_bytes)),
             pager,
+            timers,
             backlog_bytes_max: (memory_limit_bytes / 8).min(BACKLOG_BYTES_MAX),
             vhosts: RwLock::new(HashMap::from([("/".to_owned(), vhost)])),
             connected: Mutex::new(Connected::default()),
@@ -104,8 +109,8 @@ impl Shared {
 
     /// What new queues are given.
     pub fn backing(&self) -> Backing {
-        let Self { store, memory, pager, .. } = self;
-        Backing { store: store.clone(), memory: memory.clone(), pager: pager.clone() }
+        let Self { store, memory, pager, timers, .. } = self;
+        Backing { store: store.clone(), memory: memory.clone(), pager: pager.clone(), timers: timers.clone() }
     }
 
     /// Ids from here on belong to queues that were restored.
@@ -228,5 +233,6 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.pager.close();
+        self.timers.close();
     }
 }

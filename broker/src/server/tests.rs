@@ -1,6 +1,7 @@
 //! Conversations with drivers, without sockets: what only the server's own parts can get wrong, above all order.
 
 mod alarms;
+mod expiry;
 mod peer;
 mod prefetch;
 

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::engine::definitions::DefinitionChange;
+use crate::engine::queue::Removed;
 use crate::engine::topology::Topology;
-use crate::server::queue_handle::QueueHandle;
+use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::store::Store;
 
 /// What the reply addresses of clients begin with.
@@ -57,6 +58,27 @@ impl VHost {
     /// Looks, without changing anything.
     pub fn read<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
         look(&self.registry.read())
+    }
+
+    /// Deletes a queue and its name together, so that nobody finds the one without the other. Its messages are dropped by the
+    /// caller, when the vhost is free for others again.
+    ///
+    /// # Errors
+    ///
+    /// If `delete` refuses.
+    pub(super) fn delete_queue(
+        &self,
+        queue: &QueueHandle,
+        delete: impl FnOnce(&SharedQueue) -> Result<Removed, DeleteRefused>,
+    ) -> Result<Removed, DeleteRefused> {
+        self.write(|registry| {
+            if queue.is_deleted() {
+                return Ok(Removed::default());
+            }
+            let removed = delete(queue)?;
+            registry.topology.remove_queue(&queue.options().name);
+            Ok(removed)
+        })
     }
 
     /// Changes the registry, and the generation if a route may have changed. What is durable about it is in the store's hands,

@@ -104,12 +104,15 @@ impl RouteCache {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::engine::QueueId;
     use crate::engine::queue::{QueueDeclare, QueueOptions};
     use crate::server::memory_gauge::MemoryGauge;
     use crate::server::queue_handle::{Backing, SharedQueue};
+    use crate::server::timers::Timers;
     use crate::store::MemoryStore;
 
     #[test]
@@ -147,6 +150,7 @@ mod tests {
             store: Arc::new(MemoryStore),
             memory: Arc::new(MemoryGauge::new(1 << 20)),
             pager: Arc::default(),
+            timers: Arc::new(Timers::new(Clock::new(Instant::now(), 0))),
         };
         let queue = SharedQueue::new(QueueId(1), Arc::new(options), backing);
         let wide = || Route::new(vec![queue.clone(); HANDLES_MAX / 4]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amq_protocol::types::FieldTable;
 
 use crate::engine::exchange::ExchangeOptions;
-use crate::engine::queue::{QueueDeclare, QueueOptions, Removed};
+use crate::engine::queue::{QueueDeclare, QueueOptions};
 use crate::engine::topology::{Destination, QueueName};
 use crate::error::{AmqpError, ReplyCode};
 use crate::server::access::{Permission, Resource};
@@ -110,7 +110,9 @@ impl Executor {
                 Err(AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", vhost.name())))
             };
         }
-        let counts = self.queue(&name)?.counts();
+        let queue = self.queue(&name)?;
+        queue.touch();
+        let counts = queue.counts();
         Ok(TopologyReply::QueueDeclared {
             name,
             message_count: counts.ready,
@@ -135,7 +137,10 @@ impl Executor {
             SharedQueue::new(self.shared.new_queue_id(), options, self.shared.backing())
         };
         let declared = vhost.write(|registry| {
-            registry.topology.declare_queue(options, given, owner, self.connection, make)
+            let declared = registry.topology.declare_queue(options, given, owner, self.connection, make)?;
+            // Here, where it cannot be deleted in between.
+            declared.queue.touch();
+            Ok::<_, AmqpError>(declared)
         })?;
         if declared.created && !ineffective.is_empty() {
             let arguments = ineffective.join(", ");
@@ -165,7 +170,7 @@ impl Executor {
             }
             Err(error) => return Err(error),
         };
-        let deleted = delete_from(&vhost, &queue, if_unused, if_empty);
+        let deleted = vhost.delete_queue(&queue, |queue| queue.delete(if_unused, if_empty));
         self.shared.check_memory();
         match deleted {
             Ok(removed) => Ok(TopologyReply::Removed { message_count: removed.ready }),
@@ -183,7 +188,7 @@ impl Executor {
     /// Deletes an auto-delete queue unless somebody has started to consume from it meanwhile.
     pub(super) fn delete_unused(&self, vhost: &VHost, queue: &QueueHandle) {
         // Refused means that it is in use again: then it stays.
-        let _ = delete_from(vhost, queue, true, false);
+        let _ = vhost.delete_queue(queue, |queue| queue.delete(true, false));
     }
 
     /// Deletes the queues that belong to this connection.
@@ -192,26 +197,8 @@ impl Executor {
             vhost.read(|registry| registry.topology.queues_of(self.connection).cloned().collect());
         for queue in owned {
             // Without conditions there is nothing to refuse.
-            let _ = delete_from(vhost, &queue, false, false);
+            let _ = vhost.delete_queue(&queue, |queue| queue.delete(false, false));
         }
         self.shared.check_memory();
     }
-}
-
-/// Deletes a queue and its name together, so that nobody finds the one without the other. Its messages are dropped by the
-/// caller, when the vhost is free for others again.
-fn delete_from(
-    vhost: &VHost,
-    queue: &QueueHandle,
-    if_unused: bool,
-    if_empty: bool,
-) -> Result<Removed, DeleteRefused> {
-    vhost.write(|registry| {
-        if queue.is_deleted() {
-            return Ok(Removed::default());
-        }
-        let removed = queue.delete(if_unused, if_empty)?;
-        registry.topology.remove_queue(&queue.options().name);
-        Ok(removed)
-    })
 }

@@ -112,6 +112,19 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// Lets time pass for the broker's timers, and does what is due then.
+    pub(super) fn pass(&self, time: Duration) {
+        self.shared.timers.pass(&self.shared, time);
+    }
+
+    /// Whether there is a queue of this name.
+    pub(super) fn has_queue(&self, name: &str) -> bool {
+        let vhost = self.shared.vhost("/").expect("the vhost that is always there");
+        vhost.read(|registry| registry.topology.find_queue(name).is_some())
+    }
+}
+
 /// A frame that the broker sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Sent {
@@ -228,6 +241,12 @@ impl Peer {
         self.declared_message_count();
     }
 
+    /// Declares a transient queue with arguments.
+    pub(super) fn declare_with(&mut self, name: &str, arguments: &[(&str, AMQPValue)]) {
+        self.send(&method(1, &declare_with(name, false, arguments)));
+        self.declared_message_count();
+    }
+
     pub(super) fn declare_exclusive_queue(&mut self, name: &str) {
         let declare = queue::Declare {
             queue: name.into(),
@@ -301,10 +320,30 @@ pub(super) fn close_connection() -> AMQPClass {
 }
 
 pub(super) fn declare(name: &str, durable: bool) -> AMQPClass {
+    declare_with(name, durable, &[])
+}
+
+pub(super) fn declare_with(name: &str, durable: bool, arguments: &[(&str, AMQPValue)]) -> AMQPClass {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        table.insert((*name).into(), value.clone());
+    }
     AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
         queue: name.into(),
         passive: false,
         durable,
+        exclusive: false,
+        auto_delete: false,
+        nowait: false,
+        arguments: table,
+    }))
+}
+
+pub(super) fn declare_passively(name: &str) -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
+        queue: name.into(),
+        passive: true,
+        durable: false,
         exclusive: false,
         auto_delete: false,
         nowait: false,

@@ -68,7 +68,7 @@ const fn rule(name: &'static str, known: Known, check: Check, promise: Promise) 
 
 /// In the order in which RabbitMQ checks and compares them.
 static RULES: &[Rule] = &[
-    rule("x-expires", Known::Everywhere, Check::Expiry { zero_allowed: false }, Promise::NotYet),
+    rule("x-expires", Known::Everywhere, Check::Expiry { zero_allowed: false }, Promise::Kept),
     rule("x-message-ttl", Known::Everywhere, Check::Expiry { zero_allowed: true }, Promise::NotYet),
     rule(DEAD_LETTER_EXCHANGE, Known::Everywhere, Check::Text, Promise::NotYet),
     rule("x-dead-letter-routing-key", Known::Everywhere, Check::DeadLetterRoutingKey, Promise::NotYet),
