@@ -8,6 +8,7 @@ mod peer;
 mod target;
 
 mod acks;
+mod arguments;
 mod blocked;
 mod channels;
 mod confirms;
