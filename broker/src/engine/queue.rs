@@ -8,22 +8,30 @@ use std::sync::Arc;
 
 use crate::wire::message::Message;
 
-use consumers::{ConsumerKey, Consumers};
-use ready::{ReadyMessage, ReadyMessages, held_bytes};
+use consumers::{ConsumerKey, Consumers, Turn};
+use extras::Extras;
+use levels::Levels;
+use ready::{ReadyMessage, held_bytes};
 use unacked::{UnackedMessage, UnackedMessages};
 
 mod consumers;
 mod effect;
+mod expiry;
+mod extras;
+mod levels;
 mod options;
+mod overflow;
 mod paging;
 mod ready;
 mod settings;
+mod survey;
 mod unacked;
 
-pub use effect::{Effect, NothingTaken, Removed, SeqRange, Taken};
+pub use effect::{Effect, Enqueued, NothingTaken, QueueCounters, Removed, SeqRange, Taken};
 pub use options::{QueueDeclare, QueueKind, QueueOptions, type_name};
 pub use paging::{PagedIn, PagedRange, Restored, WantedRange};
 pub use settings::{DeadLetterStrategy, DeadLettering, DeathReason, Overflow, QueueSettings};
+pub use survey::{SurveyWanted, Surveyed};
 
 /// The slot of a delivery that needs no acknowledgement.
 pub const NO_SLOT: u32 = u32::MAX;
@@ -41,8 +49,8 @@ impl ConsumerId {
     }
 }
 
-/// A message's number in its queue: ascending in the order of arrival, kept when it returns to the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A message's number in its level of its queue: ascending in the order of arrival, kept when it returns to the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
 /// Whether deliveries await an acknowledgement.
@@ -106,16 +114,13 @@ pub trait ChannelGate {
 #[derive(Debug)]
 pub struct Queue {
     options: Arc<QueueOptions>,
-    next_seq: Seq,
-    /// No message with this number or a larger one was ever handed out.
-    never_delivered: Seq,
-    /// Messages with a lower number may have been handed out before a restart.
-    restored_delivered: Seq,
-    ready: ReadyMessages,
+    levels: Levels,
     unacked: UnackedMessages,
     consumers: Consumers,
     memory_bytes: usize,
     deleted: bool,
+    /// What a queue without limits and deadlines has no use for.
+    extras: Option<Box<Extras>>,
 }
 
 impl Queue {
@@ -123,51 +128,58 @@ impl Queue {
     #[must_use]
     pub fn new(options: Arc<QueueOptions>) -> Self {
         Self {
-            consumers: Consumers::new(options.single_active_consumer),
-            options,
-            next_seq: Seq(0),
-            never_delivered: Seq(0),
-            restored_delivered: Seq(0),
-            ready: ReadyMessages::default(),
+            levels: Levels::new(options.highest_level()),
             unacked: UnackedMessages::default(),
+            consumers: Consumers::new(options.single_active_consumer),
             memory_bytes: 0,
             deleted: false,
+            extras: Extras::with(options.settings.clone()),
+            options,
         }
     }
 
-    /// Adds a message at the tail and tells its number. Delivers nothing: that is [`Queue::dispatch`]. A deleted queue
-    /// drops it.
-    pub fn enqueue(&mut self, message: Message) -> Seq {
-        let seq = self.next_seq;
-        self.next_seq = Seq(seq.0 + 1);
+    /// Adds a message at the tail of its level and tells its number, unless the queue is full. Delivers only what has to be
+    /// delivered first to know that; the rest is [`Queue::dispatch`]. A deleted queue drops it.
+    pub fn enqueue(
+        &mut self,
+        message: Message,
+        now_ms: u64,
+        gate: &mut (impl ChannelGate + ?Sized),
+        effects: &mut Vec<Effect>,
+    ) -> Enqueued {
+        let _ = (now_ms, gate, effects);
+        let number = self.levels.level_of(message.priority());
+        let level = self.levels.put(number);
+        let seq = level.next_seq;
+        level.next_seq = Seq(seq.0 + 1);
         if !self.deleted {
             self.memory_bytes += held_bytes(&message);
             let stored = self.options.durable && message.is_persistent();
-            self.ready.push(ReadyMessage { seq, message, returned: 0, stored });
+            level.ready.push(ReadyMessage { seq, message, returned: 0, stored });
         }
-        seq
+        Enqueued::Accepted { level: number, seq }
     }
 
     /// Delivers until no message is ready in memory or no consumer can take one: message by message to the consumers of
-    /// the highest priority that has an eligible one, in turn.
-    pub fn dispatch(&mut self, gate: &mut (impl ChannelGate + ?Sized), effects: &mut Vec<Effect>) {
+    /// the highest priority that has an eligible one, in turn. Messages of the highest level first.
+    pub fn dispatch(
+        &mut self,
+        now_ms: u64,
+        gate: &mut (impl ChannelGate + ?Sized),
+        effects: &mut Vec<Effect>,
+    ) {
+        let _ = now_ms;
         let mut delivered = None;
-        while self.ready.has_next() {
+        loop {
+            let level = self.levels.top();
+            if !self.levels.at(level).ready.has_next() {
+                break;
+            }
             let Some(turn) = self.consumers.next(gate) else { break };
-            let Some(entry) = self.ready.pop() else { break };
-            self.consumers.delivered(&turn, entry.message.body().len());
-            let out = self.hand_out(entry, turn.ack_mode, Some(turn.key));
-            let (consumer, slot) = (turn.consumer(), out.slot);
-            effects.push(Effect::Deliver {
-                consumer,
-                slot,
-                redelivered: out.redelivered,
-                message: out.message,
-            });
-            effects.extend(out.settled.map(|seq| Effect::Settled { seq }));
-            delivered = out.delivered.or(delivered);
+            let Some(entry) = self.levels.at_mut(level).ready.pop() else { break };
+            self.deliver(level, entry, &turn, &mut delivered, effects);
         }
-        effects.extend(delivered.map(|up_to| Effect::Delivered { up_to }));
+        effects.extend(delivered.map(|(level, up_to)| Effect::Delivered { level, up_to }));
     }
 
     /// Settles outstanding deliveries. Requeued messages return to their places and count as redelivered. Credit goes
@@ -182,7 +194,7 @@ impl Queue {
                 debug_assert!(false, "slot {slot} holds no message");
                 continue;
             };
-            let UnackedMessage { seq, message, holder, returned: count, stored } = unacked;
+            let UnackedMessage { level, seq, message, holder, returned: count, stored } = unacked;
             if let Some(holder) = holder {
                 self.consumers.settled(holder);
             }
@@ -190,20 +202,24 @@ impl Queue {
                 Settlement::Ack | Settlement::Discard => {
                     self.memory_bytes -= held_bytes(&message);
                     if stored {
-                        effects.push(Effect::Settled { seq });
+                        effects.push(Effect::Settled { level, seq });
                     }
                 }
                 Settlement::Requeue => {
                     let count = count.saturating_add(1);
                     if stored && self.options.durable {
-                        effects.push(Effect::Returned { seq, count });
+                        effects.push(Effect::Returned { level, seq, count });
                     }
                     let entry = ReadyMessage { seq, message, returned: count, stored };
-                    if slots.len() == 1 { self.ready.put_back(entry) } else { returned.push(entry) }
+                    if slots.len() == 1 {
+                        self.levels.put(level).ready.put_back(entry);
+                    } else {
+                        returned.push((level, entry));
+                    }
                 }
             }
         }
-        self.ready.put_back_all(returned);
+        self.levels.put_back_all(returned);
     }
 
     /// Takes one message for `basic.get`, whatever prefetch limits there are.
@@ -211,14 +227,22 @@ impl Queue {
     /// # Errors
     ///
     /// If there is none, or it is not in memory.
-    pub fn take(&mut self, ack_mode: AckMode) -> Result<Taken, NothingTaken> {
-        let Some(entry) = self.ready.pop() else {
-            let empty = self.ready.len() == 0;
+    pub fn take(
+        &mut self,
+        ack_mode: AckMode,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Taken, NothingTaken> {
+        let _ = (now_ms, effects);
+        let level = self.levels.top();
+        let Some(entry) = self.levels.at_mut(level).ready.pop() else {
+            let empty = self.levels.len() == 0;
             return Err(if empty { NothingTaken::Empty } else { NothingTaken::PagedOut });
         };
-        let HandedOut { message, slot, redelivered, settled, delivered } =
-            self.hand_out(entry, ack_mode, None);
-        Ok(Taken { message, slot, redelivered, remaining: self.ready_count(), settled, delivered })
+        let HandedOut { message, slot, redelivered, delivery_count, settled, delivered } =
+            self.hand_out(level, entry, ack_mode, None);
+        let remaining = self.ready_count();
+        Ok(Taken { message, slot, redelivered, delivery_count, level, remaining, settled, delivered })
     }
 
     /// Registers a consumer; it gets messages with the next [`Queue::dispatch`].
@@ -249,12 +273,16 @@ impl Queue {
     /// Removes all ready messages. Outstanding ones stay.
     pub fn purge(&mut self, effects: &mut Vec<Effect>) -> Removed {
         let count = self.ready_count();
-        let removed = std::mem::take(&mut self.ready);
-        self.memory_bytes -= removed.iter().map(|entry| held_bytes(&entry.message)).sum::<usize>();
-        if removed.any_stored() {
-            effects.push(Effect::Purged { ranges: removed.ranges().into() });
+        let mut all = Vec::new();
+        for (level, messages) in self.levels.iter_mut() {
+            let removed = std::mem::take(&mut messages.ready);
+            self.memory_bytes -= removed.iter().map(|entry| held_bytes(&entry.message)).sum::<usize>();
+            if removed.any_stored() {
+                effects.push(Effect::Purged { level, ranges: removed.ranges().into() });
+            }
+            all.push(removed);
         }
-        Removed { ready: count, _messages: (removed, UnackedMessages::default()) }
+        Removed { ready: count, _messages: (all, UnackedMessages::default()) }
     }
 
     /// Ends the queue: removes all messages and cancels all consumers. Says nothing about single messages; the store forgets
@@ -265,8 +293,8 @@ impl Queue {
         self.consumers.clear();
         self.memory_bytes = 0;
         self.deleted = true;
-        let messages = (std::mem::take(&mut self.ready), std::mem::take(&mut self.unacked));
-        Removed { ready: count, _messages: messages }
+        let ready = self.levels.iter_mut().map(|(_, level)| std::mem::take(&mut level.ready)).collect();
+        Removed { ready: count, _messages: (ready, std::mem::take(&mut self.unacked)) }
     }
 
     /// Whether the queue was deleted. Whoever still holds it is to treat it as absent.
@@ -285,7 +313,13 @@ impl Queue {
     #[must_use]
     pub fn ready_count(&self) -> u32 {
         // The wire has 32 bits for it too.
-        u32::try_from(self.ready.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.levels.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The bytes of the bodies of messages that wait for delivery, in memory or not. An estimate while a survey is wanted.
+    #[must_use]
+    pub fn ready_bytes(&self) -> u64 {
+        self.levels.body_bytes()
     }
 
     /// Messages that are delivered and not settled.
@@ -312,25 +346,52 @@ impl Queue {
         self.memory_bytes
     }
 
-    /// Books a message that leaves for the outside: it stays outstanding in a slot, or is gone.
-    fn hand_out(&mut self, entry: ReadyMessage, ack_mode: AckMode, holder: Option<ConsumerKey>) -> HandedOut {
-        let ReadyMessage { seq, message, returned, stored } = entry;
-        let redelivered = returned > 0 || seq < self.restored_delivered;
-        let first_time = seq >= self.never_delivered;
-        if first_time {
-            self.never_delivered = Seq(seq.0 + 1);
+    /// Gives a message to a consumer. `delivered` is what the store is to know of this dispatch's deliveries.
+    fn deliver(
+        &mut self,
+        level: u8,
+        entry: ReadyMessage,
+        turn: &Turn,
+        delivered: &mut Option<(u8, Seq)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.consumers.delivered(turn, entry.message.body().len());
+        let HandedOut { message, slot, redelivered, delivery_count, settled, delivered: furthest } =
+            self.hand_out(level, entry, turn.ack_mode, Some(turn.key));
+        let consumer = turn.consumer();
+        effects.push(Effect::Deliver { consumer, slot, redelivered, delivery_count, message });
+        effects.extend(settled.map(|seq| Effect::Settled { level, seq }));
+        if let Some(seq) = furthest {
+            let before = delivered.replace((level, seq)).filter(|before| before.0 != level);
+            effects.extend(before.map(|(level, up_to)| Effect::Delivered { level, up_to }));
         }
+    }
+
+    /// Books a message that leaves for the outside: it stays outstanding in a slot, or is gone.
+    fn hand_out(
+        &mut self,
+        level: u8,
+        entry: ReadyMessage,
+        ack_mode: AckMode,
+        holder: Option<ConsumerKey>,
+    ) -> HandedOut {
+        let ReadyMessage { seq, message, returned, stored } = entry;
+        let place = self.levels.at_mut(level);
+        let redelivered = returned > 0 || seq < place.restored_delivered;
+        let first_time = place.note_delivery(seq);
+        let delivery_count = 0;
         match ack_mode {
             AckMode::Manual => {
-                let unacked = UnackedMessage { seq, message: message.clone(), holder, returned, stored };
+                let unacked =
+                    UnackedMessage { level, seq, message: message.clone(), holder, returned, stored };
                 let slot = self.unacked.insert(unacked);
                 let delivered = (first_time && stored && self.options.durable).then_some(seq);
-                HandedOut { message, slot, redelivered, settled: None, delivered }
+                HandedOut { message, slot, redelivered, delivery_count, settled: None, delivered }
             }
             AckMode::Automatic => {
                 self.memory_bytes -= held_bytes(&message);
                 let settled = stored.then_some(seq);
-                HandedOut { message, slot: NO_SLOT, redelivered, settled, delivered: None }
+                HandedOut { message, slot: NO_SLOT, redelivered, delivery_count, settled, delivered: None }
             }
         }
     }
@@ -341,6 +402,7 @@ struct HandedOut {
     message: Message,
     slot: u32,
     redelivered: bool,
+    delivery_count: u16,
     settled: Option<Seq>,
     delivered: Option<Seq>,
 }

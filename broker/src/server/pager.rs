@@ -180,8 +180,8 @@ impl Pager {
                 return;
             }
             // Dropped here, with no lock held.
-            let out: u64 =
-                staged.iter().map(|(queue, staged)| u64::from(queue.page_out(*staged, front).ready)).sum();
+            let removed = staged.iter().flat_map(|(queue, staged)| queue.page_out(staged, front));
+            let out: u64 = removed.map(|removed| u64::from(removed.ready)).sum();
             shared.check_memory();
             if out == 0 {
                 return;

@@ -12,8 +12,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::QueueId;
 use crate::engine::queue::{
-    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, NothingTaken, Queue, QueueOptions,
-    Removed, Restored, Seq, Taken,
+    self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Enqueued, NothingTaken, Queue,
+    QueueOptions, Removed, Restored, Seq, Taken,
 };
 use crate::engine::topology::Handle;
 use crate::server::memory_gauge::MemoryGauge;
@@ -26,10 +26,12 @@ use crate::wire::message::Message;
 
 mod limit;
 mod paging;
+mod staged;
 mod targets;
 mod timing;
 
 pub(super) use limit::ChannelLimit;
+use staged::Staged;
 use targets::Targets;
 use timing::Timing;
 pub(super) use timing::Woken;
@@ -43,11 +45,11 @@ struct State {
     targets: Targets,
     effects: Vec<Effect>,
     /// Sequence numbers settled by the running call, for the store.
-    settled: Vec<Seq>,
+    settled: Staged<Seq>,
     /// Messages enqueued by the running call, for the store.
-    appended: Vec<(Seq, Message)>,
+    appended: Staged<(Seq, Message)>,
     /// The same for messages that returned.
-    returned: Vec<(Seq, u16)>,
+    returned: Staged<(Seq, u16)>,
     /// The store was given messages of this queue.
     kept: bool,
     /// The pager was asked for messages and has not brought them yet.
@@ -166,7 +168,7 @@ impl SharedQueue {
         id: QueueId,
         options: Arc<QueueOptions>,
         backing: Backing,
-        restored: Restored,
+        restored: &[Restored],
     ) -> QueueHandle {
         let queue = Queue::restore(options.clone(), restored);
         let handle = Self::with_queue(id, options, backing, queue);
@@ -179,9 +181,9 @@ impl SharedQueue {
             queue,
             targets: Targets::default(),
             effects: Vec::new(),
-            settled: Vec::new(),
-            appended: Vec::new(),
-            returned: Vec::new(),
+            settled: Staged::default(),
+            appended: Staged::default(),
+            returned: Staged::default(),
             kept: false,
             loading: false,
             timing: Timing::default(),
@@ -209,6 +211,15 @@ impl SharedQueue {
         &self.options
     }
 
+    /// What the store calls the messages of a level.
+    fn store_id(&self, level: u8) -> QueueId {
+        self.id.of_level(level)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.backing.timers.now_ms()
+    }
+
     /// Whether it was deleted; a handle may outlive its queue.
     pub fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
@@ -217,23 +228,24 @@ impl SharedQueue {
     /// Carries out a batch and offers ready messages to consumers. Returns the epoch at which all stored messages of the
     /// batch are durable.
     pub fn apply(&self, batch: &mut QueueBatch) -> Epoch {
+        let now_ms = self.now_ms();
         self.with_state(|state| {
-            let deleted = state.queue.is_deleted();
+            let State { queue, targets, effects, appended, .. } = state;
+            let deleted = queue.is_deleted();
             for message in batch.publishes.drain(..) {
-                if self.options.durable && message.is_persistent() && !deleted {
-                    let seq = state.queue.enqueue(message.clone());
-                    state.appended.push((seq, message));
-                } else {
-                    state.queue.enqueue(message);
+                let stored = self.options.durable && message.is_persistent() && !deleted;
+                let kept = stored.then(|| message.clone());
+                let enqueued = queue.enqueue(message, now_ms, targets, effects);
+                if let (Some(message), Enqueued::Accepted { level, seq }) = (kept, enqueued) {
+                    appended.push(level, (seq, message));
                 }
             }
-            let epoch = if state.appended.is_empty() {
-                Epoch::default()
-            } else {
-                state.kept = true;
-                self.backing.store.append(self.id, Kept::Durably, &mut state.appended)
-            };
-            state.appended.shrink_to(STAGED_KEPT_MAX);
+            let mut epoch = Epoch::default();
+            state.kept |= !state.appended.is_empty();
+            state.appended.drain(|level, appended| {
+                let appended = self.backing.store.append(self.store_id(level), Kept::Durably, appended);
+                epoch = epoch.max(appended);
+            });
             // One call for each kind: to return messages costs as much for one as for all.
             for (settlement, slots) in SETTLEMENTS.into_iter().zip(&batch.settles) {
                 if !slots.is_empty() {
@@ -243,7 +255,7 @@ impl SharedQueue {
             for &(consumer, messages, body_bytes) in &batch.written {
                 state.queue.written(consumer, messages, body_bytes);
             }
-            state.queue.dispatch(&mut state.targets, &mut state.effects);
+            state.queue.dispatch(now_ms, &mut state.targets, &mut state.effects);
             epoch
         })
     }
@@ -281,7 +293,7 @@ impl SharedQueue {
                 self.note_use(state);
             }
             // Single active consumer: the next in line takes over at once.
-            state.queue.dispatch(&mut state.targets, &mut state.effects);
+            state.queue.dispatch(self.now_ms(), &mut state.targets, &mut state.effects);
             if removed.last && self.options.auto_delete {
                 AfterConsumer::DeleteQueue
             } else {
@@ -306,7 +318,7 @@ impl SharedQueue {
     pub fn serve(&self, consumer: ConsumerId) {
         self.with_state(|state| {
             state.queue.gate_opened(consumer);
-            state.queue.dispatch(&mut state.targets, &mut state.effects);
+            state.queue.dispatch(self.now_ms(), &mut state.targets, &mut state.effects);
         });
     }
 
@@ -319,11 +331,10 @@ impl SharedQueue {
         loop {
             let taken = self.with_state(|state| {
                 self.note_use(state);
-                let taken = state.queue.take(ack_mode)?;
-                state.settled.extend(taken.settled);
-                if let Some(up_to) = taken.delivered {
-                    self.backing.store.delivered(self.id, up_to);
-                }
+                let taken = state.queue.take(ack_mode, self.now_ms(), &mut state.effects)?;
+                let level = taken.level;
+                state.effects.extend(taken.settled.map(|seq| Effect::Settled { level, seq }));
+                state.effects.extend(taken.delivered.map(|up_to| Effect::Delivered { level, up_to }));
                 Ok(taken)
             });
             match taken {
@@ -363,7 +374,9 @@ impl SharedQueue {
             let removed = state.queue.delete(&mut state.effects);
             self.deleted.store(true, Ordering::Release);
             if state.kept {
-                self.backing.store.remove_queue(self.id);
+                for level in 0..=self.options.highest_level() {
+                    self.backing.store.remove_queue(self.store_id(level));
+                }
             }
             Ok(removed)
         })
@@ -393,13 +406,13 @@ impl SharedQueue {
 
     fn apply_effects(&self, guard: &mut MutexGuard<'_, State>) {
         let State { targets, effects, settled, returned, .. } = &mut **guard;
-        if effects.is_empty() && settled.is_empty() {
+        if effects.is_empty() {
             return;
         }
         let mut in_outboxes = 0;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Deliver { consumer, slot, redelivered, message } => {
+                Effect::Deliver { consumer, slot, redelivered, message, .. } => {
                     targets.stage(consumer, |source| {
                         if slot == NO_SLOT {
                             in_outboxes += message.memory_bytes();
@@ -412,26 +425,28 @@ impl SharedQueue {
                     targets.stage(consumer, Event::ConsumerCancelled);
                     targets.remove(consumer);
                 }
-                Effect::Settled { seq } => settled.push(seq),
-                Effect::Returned { seq, count } => returned.push((seq, count)),
-                Effect::Delivered { up_to } => self.backing.store.delivered(self.id, up_to),
-                Effect::Purged { ranges } => self.backing.store.settle_ranges(self.id, &ranges),
+                Effect::Settled { level, seq } => settled.push(level, seq),
+                Effect::Returned { level, seq, count } => returned.push(level, (seq, count)),
+                Effect::Delivered { level, up_to } => {
+                    self.backing.store.delivered(self.store_id(level), up_to);
+                }
+                Effect::Purged { level, ranges } => {
+                    self.backing.store.settle_ranges(self.store_id(level), &ranges);
+                }
+                Effect::Dead { level, seq, stored, .. } => {
+                    if stored {
+                        settled.push(level, seq);
+                    }
+                }
+                Effect::TimedOut { .. } => {}
             }
         }
         // What needs no acknowledgement has left the queue's books; until its connection has it, it counts here. Before the
         // other side can count it off.
         self.backing.memory.change(0, in_outboxes);
         targets.flush();
-        if !returned.is_empty() {
-            self.backing.store.returned(self.id, returned);
-            returned.clear();
-            returned.shrink_to(STAGED_KEPT_MAX);
-        }
-        if !settled.is_empty() {
-            self.backing.store.settle(self.id, settled);
-            settled.clear();
-        }
-        settled.shrink_to(STAGED_KEPT_MAX);
+        returned.drain(|level, returned| self.backing.store.returned(self.store_id(level), returned));
+        settled.drain(|level, settled| self.backing.store.settle(self.store_id(level), settled));
         effects.shrink_to(STAGED_KEPT_MAX);
     }
 }

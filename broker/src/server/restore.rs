@@ -99,7 +99,7 @@ fn listen_to(store: &LogStore, shared: &Arc<Shared>, path: &Path) {
 fn restore(shared: &Arc<Shared>, store: &LogStore, restored: &store::Restored) {
     let loaded = definitions::load(&restored.definitions);
     // Also those whose definition cannot be read: their messages are still there.
-    restored.queues.keys().for_each(|&id| shared.skip_queue_ids(id));
+    restored.queues.keys().for_each(|id| shared.skip_queue_ids(id.without_level()));
     for unreadable in &loaded.unreadable {
         tracing::error!(error = %unreadable.error, "a definition is damaged and left out; a copy of it is set aside");
         store.set_aside("definition", &[unreadable.error.key.as_slice(), &unreadable.value].concat());
@@ -134,8 +134,9 @@ fn restore_one(
         Definition::Exchange { options, .. } => registry.topology.restore_exchange(options),
         Definition::Queue { id, options } => {
             let options = Arc::new(options);
-            let messages = restored_queue(restored, id);
-            let queue = SharedQueue::restore(id, options.clone(), shared.backing(), messages);
+            let levels = 0..=options.highest_level();
+            let messages: Vec<_> = levels.map(|level| restored_queue(restored, id.of_level(level))).collect();
+            let queue = SharedQueue::restore(id, options.clone(), shared.backing(), &messages);
             registry.topology.restore_queue(options, queue)
         }
         Definition::Binding(binding) => registry.topology.restore_binding(binding),

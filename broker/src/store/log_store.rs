@@ -97,8 +97,14 @@ impl LogStore {
 
     /// Forgets the messages of all queues but these: nothing defines the others any more.
     pub fn retain_queues(&self, known: &BTreeSet<QueueId>) {
-        let unknown: Vec<QueueId> =
-            self.core.index.lock().queues().map(|(id, _)| id).filter(|id| !known.contains(id)).collect();
+        let unknown: Vec<QueueId> = self
+            .core
+            .index
+            .lock()
+            .queues()
+            .map(|(id, _)| id)
+            .filter(|id| !known.contains(&id.without_level()))
+            .collect();
         for queue in unknown {
             self.remove_queue(queue);
         }

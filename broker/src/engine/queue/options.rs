@@ -117,6 +117,12 @@ impl QueueOptions {
         })
     }
 
+    /// The highest level of its messages: as many store queues follow the queue's own.
+    #[must_use]
+    pub fn highest_level(&self) -> u8 {
+        self.max_priority.map_or(0, NonZeroU8::get)
+    }
+
     /// How reply texts name the queue: `queue 'q' in vhost '/'`.
     #[must_use]
     pub fn resource(&self) -> String {

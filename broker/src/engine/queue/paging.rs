@@ -35,11 +35,15 @@ pub struct Restored {
 /// A paged range of which the beginning is to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WantedRange {
+    /// Of which level.
+    pub level: u8,
     /// What to load.
     pub range: PagedRange,
     /// How many loads were taken in until now: messages may leave memory a second time as a range that begins with the same
     /// one.
     pub(super) page_ins: u32,
+    /// How many of its messages had left it without being loaded.
+    pub(super) departed: u64,
 }
 
 /// The beginning of a paged range as it was loaded from the store.
@@ -52,57 +56,76 @@ pub struct PagedIn {
     pub messages: Vec<(Seq, Message, u16)>,
     /// The last number that was looked for. May be behind the range.
     pub up_to: Seq,
-    /// How many messages were found up to there. Some of them may be damaged and missing from `messages`.
-    pub count: u64,
+    /// Messages that were found up to there as well, but are damaged and lost.
+    pub damaged: Vec<Seq>,
 }
 
 impl Queue {
-    /// A queue as it was before a restart. None of its messages is in memory.
+    /// A queue as it was before a restart, by level. None of its messages is in memory.
     #[must_use]
-    pub fn restore(options: Arc<QueueOptions>, restored: Restored) -> Self {
-        let delivered_end = restored.delivered.map_or(Seq(0), |seq| Seq(seq.0 + 1));
-        let paged_end = restored.paged.map_or(Seq(0), |paged| Seq(paged.last.0 + 1));
-        Self {
+    pub fn restore(options: Arc<QueueOptions>, restored: &[Restored]) -> Self {
+        let mut queue = Self::new(options);
+        for ((_, level), restored) in queue.levels.iter_mut().zip(restored) {
+            let delivered_end = restored.delivered.map_or(Seq(0), |seq| Seq(seq.0 + 1));
+            let paged_end = restored.paged.map_or(Seq(0), |paged| Seq(paged.last.0 + 1));
             // Damage may have cost the newest messages; their numbers are not used again.
-            next_seq: restored.next_seq.max(delivered_end).max(paged_end),
-            never_delivered: delivered_end,
-            restored_delivered: delivered_end,
-            ready: restored.paged.map(ReadyMessages::all_paged).unwrap_or_default(),
-            ..Self::new(options)
+            level.next_seq = restored.next_seq.max(delivered_end).max(paged_end);
+            level.never_delivered = delivered_end;
+            level.restored_delivered = delivered_end;
+            level.ready = restored.paged.map(ReadyMessages::all_paged).unwrap_or_default();
         }
+        queue.levels.find_top();
+        queue
     }
 
-    /// Names messages that [`Queue::page_out`] would drop if the store kept them, in order, and counts them as kept from now
-    /// on: the caller appends them to the store before it lets go of the lock. As many as exceed `bytes_max`, or all.
-    pub fn paging_candidates(&mut self, keep_front_bytes: usize, bytes_max: usize) -> Vec<(Seq, Message)> {
-        self.ready.paging_candidates(self.never_delivered, keep_front_bytes, bytes_max)
+    /// Names messages of a level that [`Queue::page_out`] would drop if the store kept them, in order, and counts them as kept
+    /// from now on: the caller appends them to the store before it lets go of the lock. As many as exceed `bytes_max`, or all.
+    pub fn paging_candidates(
+        &mut self,
+        level: u8,
+        keep_front_bytes: usize,
+        bytes_max: usize,
+    ) -> Vec<(Seq, Message)> {
+        let level = self.levels.at_mut(level);
+        level.ready.paging_candidates(level.never_delivered, keep_front_bytes, bytes_max)
     }
 
-    /// Drops messages from memory, which stay ready. Everything that the store keeps of this queue up to `written` can be
-    /// loaded. The first `keep_front_bytes` stay, and all before what is paged already.
-    pub fn page_out(&mut self, written: Seq, keep_front_bytes: usize) -> Removed {
-        let out = self.ready.page_out(self.never_delivered, written, keep_front_bytes);
+    /// Drops messages of a level from memory, which stay ready. Everything that the store keeps of this level up to `written`
+    /// can be loaded. The first `keep_front_bytes` stay, and all before what is paged already.
+    pub fn page_out(&mut self, level: u8, written: Seq, keep_front_bytes: usize) -> Removed {
+        let level = self.levels.at_mut(level);
+        let out = level.ready.page_out(level.never_delivered, written, keep_front_bytes);
         self.memory_bytes -= out.bytes;
         let ready = u32::try_from(out.messages.len()).unwrap_or(u32::MAX);
-        Removed { ready, _messages: (out.messages, UnackedMessages::default()) }
+        Removed { ready, _messages: (vec![out.messages], UnackedMessages::default()) }
     }
 
-    /// The number of the newest message there ever was; none before the first.
+    /// The number of the newest message there ever was in a level; none before the first.
     #[must_use]
-    pub fn newest(&self) -> Option<Seq> {
-        self.next_seq.0.checked_sub(1).map(Seq)
+    pub fn newest(&self, level: u8) -> Option<Seq> {
+        self.levels.at(level).next_seq.0.checked_sub(1).map(Seq)
     }
 
-    /// What to load the beginning of: the paged range, if there is one and the messages before it occupy less than
-    /// `low_bytes`.
+    /// What to load the beginning of: the paged range of the highest level that has one, if the messages that are delivered
+    /// before it occupy less than `low_bytes`.
     #[must_use]
     pub fn page_in_wanted(&self, low_bytes: usize) -> Option<WantedRange> {
-        self.ready.page_in_wanted(low_bytes)
+        self.levels.iter().rev().find_map(|(number, level)| {
+            let wanted = level.ready.page_in_wanted(low_bytes)?;
+            Some(WantedRange { level: number, ..wanted })
+        })
+    }
+
+    /// Whether what [`Queue::page_in_wanted`] names is to be loaded although nobody consumes: it has to be expired or dropped.
+    #[must_use]
+    pub fn must_load(&self) -> bool {
+        false
     }
 
     /// Takes loaded messages in; they are delivered with the next [`Queue::dispatch`]. Ignores them if they come
     /// too late: others were faster, or the queue was purged or deleted.
     pub fn page_in(&mut self, loaded: PagedIn) {
-        self.memory_bytes += self.ready.page_in(loaded);
+        let level = loaded.wanted.level;
+        self.memory_bytes += self.levels.at_mut(level).ready.page_in(loaded);
     }
 }

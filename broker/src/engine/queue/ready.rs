@@ -28,6 +28,12 @@ pub(super) struct ReadyMessage {
     pub(super) stored: bool,
 }
 
+impl ReadyMessage {
+    fn body_bytes(&self) -> u64 {
+        self.message.body().len() as u64
+    }
+}
+
 /// The waiting messages, ascending by sequence number.
 #[derive(Debug, Default)]
 pub(super) struct ReadyMessages {
@@ -38,6 +44,8 @@ pub(super) struct ReadyMessages {
     all_stored: Option<SeqRange>,
     /// How many loads were taken in.
     page_ins: u32,
+    /// The bytes of all bodies.
+    body_bytes: u64,
 }
 
 impl ReadyMessages {
@@ -47,6 +55,11 @@ impl ReadyMessages {
         self.front.len() as u64 + behind
     }
 
+    /// The bytes of the bodies of all of them.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
     /// Whether [`ReadyMessages::pop`] would give one.
     pub(super) fn has_next(&self) -> bool {
         !self.front.is_empty()
@@ -54,6 +67,7 @@ impl ReadyMessages {
 
     /// Adds a new message, whose number is larger than all before.
     pub(super) fn push(&mut self, entry: ReadyMessage) {
+        self.body_bytes += entry.body_bytes();
         match &mut self.paging {
             None => self.front.push(entry),
             Some(paging) => paging.push(entry),
@@ -63,6 +77,7 @@ impl ReadyMessages {
     /// Takes the first message, unless that one is not in memory.
     pub(super) fn pop(&mut self) -> Option<ReadyMessage> {
         let entry = self.front.pop()?;
+        self.body_bytes -= entry.body_bytes();
         if let Some(paging) = &mut self.paging {
             paging.front_bytes -= held_bytes(&entry.message);
         }
@@ -71,6 +86,7 @@ impl ReadyMessages {
 
     /// Puts one message back to its place.
     pub(super) fn put_back(&mut self, entry: ReadyMessage) {
+        self.body_bytes += entry.body_bytes();
         if let Some(paging) = &mut self.paging {
             paging.count_returned(&entry);
         }
@@ -79,6 +95,7 @@ impl ReadyMessages {
 
     /// Puts several messages back to their places.
     pub(super) fn put_back_all(&mut self, returned: Vec<ReadyMessage>) {
+        self.body_bytes += returned.iter().map(ReadyMessage::body_bytes).sum::<u64>();
         if let Some(paging) = &mut self.paging {
             returned.iter().for_each(|entry| paging.count_returned(entry));
         }

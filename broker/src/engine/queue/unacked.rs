@@ -16,6 +16,7 @@ const NONE: u32 = u32::MAX;
 /// A message that awaits settlement. Whether it was delivered before is not kept: whatever returns from here was.
 #[derive(Debug)]
 pub(super) struct UnackedMessage {
+    pub(super) level: u8,
     pub(super) seq: Seq,
     pub(super) message: Message,
     /// Whose credit it uses; none if it was taken with `basic.get`.
@@ -56,10 +57,31 @@ impl Note {
     }
 }
 
+/// A level and a number: the level in the high 8 bits. At a million messages a second, the numbers last 2000 years.
+#[derive(Debug, Clone, Copy)]
+struct Place(u64);
+
+const SEQ_BITS: u32 = 56;
+
+impl Place {
+    fn new(level: u8, seq: Seq) -> Self {
+        debug_assert!(seq.0 >> SEQ_BITS == 0);
+        Self(seq.0 | (u64::from(level) << SEQ_BITS))
+    }
+
+    fn level(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+
+    fn seq(self) -> Seq {
+        Seq(self.0 & ((1 << SEQ_BITS) - 1))
+    }
+}
+
 #[derive(Debug)]
 enum Slot {
     Occupied {
-        seq: Seq,
+        place: Place,
         message: Message,
         note: Note,
     },
@@ -92,8 +114,9 @@ impl UnackedMessages {
 
     /// Keeps a message and names its slot.
     pub(super) fn insert(&mut self, unacked: UnackedMessage) -> u32 {
-        let UnackedMessage { seq, message, holder, returned, stored } = unacked;
-        let occupied = Slot::Occupied { seq, message, note: Note::new(holder, returned, stored) };
+        let UnackedMessage { level, seq, message, holder, returned, stored } = unacked;
+        let (place, note) = (Place::new(level, seq), Note::new(holder, returned, stored));
+        let occupied = Slot::Occupied { place, message, note };
         self.occupied += 1;
         let slot = self.oldest_free;
         if slot != NONE {
@@ -114,7 +137,7 @@ impl UnackedMessages {
             return None;
         }
         let freed = Slot::Free { older: self.newest_free, newer: NONE };
-        let Slot::Occupied { seq, message, note } = std::mem::replace(place, freed) else {
+        let Slot::Occupied { place, message, note } = std::mem::replace(place, freed) else {
             return None;
         };
         match self.newest_free {
@@ -125,7 +148,8 @@ impl UnackedMessages {
         self.occupied -= 1;
         self.give_back();
         let (holder, returned, stored) = (note.holder(), note.returned(), note.is_stored());
-        Some(UnackedMessage { seq, message, holder, returned, stored })
+        let (level, seq) = (place.level(), place.seq());
+        Some(UnackedMessage { level, seq, message, holder, returned, stored })
     }
 
     /// Drops the free slots at the end, and their memory once there is a lot of it.
@@ -175,7 +199,7 @@ mod tests {
 
     fn unacked(seq: u64) -> UnackedMessage {
         let message = Message::new("", "", &[], false, &[]);
-        UnackedMessage { seq: Seq(seq), message, holder: None, returned: 0, stored: false }
+        UnackedMessage { level: 0, seq: Seq(seq), message, holder: None, returned: 0, stored: false }
     }
 
     #[test]
@@ -191,10 +215,13 @@ mod tests {
         assert!(largest.is_some() && smallest.is_some());
         for holder in [None, smallest, largest] {
             for (returned, stored) in [(0, false), (0, true), (u16::MAX, false), (0x1234, true)] {
-                let slot = messages.insert(UnackedMessage { holder, returned, stored, ..unacked(7) });
-                let found = messages.remove(slot).unwrap();
-                assert_eq!((found.holder, found.returned, found.stored), (holder, returned, stored));
-                assert_eq!(found.seq, Seq(7));
+                for (level, seq) in [(0, 7), (1, 0), (255, (1 << 56) - 1)] {
+                    let noted = UnackedMessage { level, holder, returned, stored, ..unacked(seq) };
+                    let slot = messages.insert(noted);
+                    let found = messages.remove(slot).unwrap();
+                    assert_eq!((found.holder, found.returned, found.stored), (holder, returned, stored));
+                    assert_eq!((found.level, found.seq), (level, Seq(seq)));
+                }
             }
         }
     }

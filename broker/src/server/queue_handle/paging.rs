@@ -8,12 +8,12 @@ use crate::engine::queue::{PagedIn, Removed, Seq, WantedRange};
 use crate::store::{Epoch, Kept};
 
 /// What is to be paged out once the store has written everything up to an epoch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(in crate::server) struct Staged {
     /// When it is written.
     pub(in crate::server) epoch: Epoch,
-    /// Up to which message.
-    newest: Option<Seq>,
+    /// Up to which message, by level.
+    newest: Vec<Option<Seq>>,
 }
 
 impl SharedQueue {
@@ -26,20 +26,28 @@ impl SharedQueue {
     pub(in crate::server) fn stage_page_out(&self, front_bytes: usize, bytes_max: usize) -> Staged {
         let mut state = self.state.lock();
         if state.queue.is_deleted() {
-            return Staged { epoch: Epoch::default(), newest: None };
+            return Staged { epoch: Epoch::default(), newest: Vec::new() };
         }
-        let mut transient = state.queue.paging_candidates(front_bytes, bytes_max);
-        if !transient.is_empty() {
-            state.kept = true;
-            self.backing.store.append(self.id, Kept::UntilRestart, &mut transient);
+        let levels = 0..=self.options.highest_level();
+        for level in levels.clone() {
+            let mut transient = state.queue.paging_candidates(level, front_bytes, bytes_max);
+            if !transient.is_empty() {
+                state.kept = true;
+                self.backing.store.append(self.store_id(level), Kept::UntilRestart, &mut transient);
+            }
         }
-        Staged { epoch: self.backing.store.current(), newest: state.queue.newest() }
+        let newest = levels.map(|level| state.queue.newest(level)).collect();
+        Staged { epoch: self.backing.store.current(), newest }
     }
 
     /// Drops from memory what the store has written. The messages are the caller's to drop.
-    pub(in crate::server) fn page_out(&self, staged: Staged, front_bytes: usize) -> Removed {
-        let Some(newest) = staged.newest else { return Removed::default() };
-        self.with_state(|state| state.queue.page_out(newest, front_bytes))
+    pub(in crate::server) fn page_out(&self, staged: &Staged, front_bytes: usize) -> Vec<Removed> {
+        self.with_state(|state| {
+            let page_out = |(level, newest): (u8, &Option<Seq>)| {
+                newest.map(|newest| state.queue.page_out(level, newest, front_bytes))
+            };
+            (0..).zip(&staged.newest).filter_map(page_out).collect()
+        })
     }
 
     /// Loads the messages that the queue asked for, and delivers.
@@ -54,7 +62,7 @@ impl SharedQueue {
             state.loading = false;
             if let Some(loaded) = loaded {
                 state.queue.page_in(loaded);
-                state.queue.dispatch(&mut state.targets, &mut state.effects);
+                state.queue.dispatch(self.now_ms(), &mut state.targets, &mut state.effects);
             }
         });
         Ok(())
@@ -72,7 +80,7 @@ impl SharedQueue {
 
     fn load(&self, wanted: WantedRange) -> io::Result<PagedIn> {
         let loaded = self.backing.store.load(
-            self.id,
+            self.store_id(wanted.level),
             wanted.range.first,
             wanted.range.last,
             self.backing.pager.front_bytes(),
@@ -80,16 +88,15 @@ impl SharedQueue {
         for seq in &loaded.damaged {
             tracing::error!(queue = %self.options.name, message = seq.0, "a message is damaged and lost; its bytes are set aside");
         }
-        let count = (loaded.messages.len() + loaded.damaged.len()) as u64;
         let up_to = loaded.up_to.unwrap_or(wanted.range.last);
         let messages =
             loaded.messages.into_iter().map(|loaded| (loaded.seq, loaded.message, loaded.returned));
-        Ok(PagedIn { wanted, messages: messages.collect(), up_to, count })
+        Ok(PagedIn { wanted, messages: messages.collect(), up_to, damaged: loaded.damaged })
     }
 
     /// Asks for the next messages if consumers come near the end of those in memory.
     pub(super) fn request_load(&self, state: &mut State) {
-        if state.loading || state.queue.consumer_count() == 0 {
+        if state.loading || (state.queue.consumer_count() == 0 && !state.queue.must_load()) {
             return;
         }
         if state.queue.page_in_wanted(self.backing.pager.front_bytes()).is_some() {

@@ -134,16 +134,17 @@ impl ReadyMessages {
     /// The paged range, if there is one and the front occupies less than `low_bytes`.
     pub(in crate::engine::queue) fn page_in_wanted(&self, low_bytes: usize) -> Option<WantedRange> {
         let paging = self.paging.as_ref()?;
-        let wanted = WantedRange { range: paging.range, page_ins: self.page_ins };
+        let wanted = WantedRange { level: 0, range: paging.range, page_ins: self.page_ins, departed: 0 };
         (paging.front_bytes < low_bytes).then_some(wanted)
     }
 
     /// Takes in the beginning of the paged range and tells what that occupies. Ignores what was loaded for an earlier
     /// beginning.
     pub(in crate::engine::queue) fn page_in(&mut self, loaded: PagedIn) -> usize {
-        let PagedIn { wanted, messages, up_to, count } = loaded;
+        let PagedIn { wanted, messages, up_to, damaged } = loaded;
         let Some(paging) = &mut self.paging else { return 0 };
-        let WantedRange { range: wanted, page_ins } = wanted;
+        let WantedRange { range: wanted, page_ins, .. } = wanted;
+        let count = (messages.len() + damaged.len()) as u64;
         let in_time = page_ins == self.page_ins && wanted.first == paging.range.first;
         if !in_time || up_to < wanted.first {
             return 0;
@@ -154,6 +155,7 @@ impl ReadyMessages {
         let before = paging.front_bytes;
         for (seq, message, returned) in messages.into_iter().take_while(|(seq, ..)| *seq <= up_to) {
             paging.front_bytes += held_bytes(&message);
+            self.body_bytes += message.body().len() as u64;
             self.front.push(ReadyMessage { seq, message, returned, stored: true });
         }
         let bytes = paging.front_bytes - before;

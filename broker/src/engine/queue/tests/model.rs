@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use amq_protocol::types::FieldTable;
 
 use super::super::*;
+use super::paging::enqueue_one;
 use super::random::{Random, SeedOnFailure, seeds};
 use crate::limits::{CONSUMER_WINDOW_BYTES, CONSUMER_WINDOW_MESSAGES};
 
@@ -221,7 +222,7 @@ impl Run {
             let large = burst < 5 && self.random.one_in(40);
             body.resize(if large { 400_000 } else { 8 + self.random.below(40) }, 0);
             let message = Message::new("e", "k", &[0, 0], self.random.one_in(2), &body);
-            assert_eq!(self.queue.enqueue(message.clone()), Seq(seq));
+            assert_eq!(enqueue_one(&mut self.queue, message.clone()), Seq(seq));
             self.model.ready.push(Entry { seq, message, returned: 0 });
         }
     }
@@ -229,21 +230,21 @@ impl Run {
     fn dispatch(&mut self) {
         let mut gate = self.model.channels.clone();
         let mut effects = Vec::new();
-        self.queue.dispatch(&mut gate, &mut effects);
+        self.queue.dispatch(0, &mut gate, &mut effects);
         let (expected, mut delivered) = self.model.dispatch();
         let mut unfilled = delivered.iter_mut();
         assert_eq!(effects.len(), expected.len());
         for (effect, expected) in effects.into_iter().zip(expected) {
             let found = match effect {
-                Effect::Deliver { consumer, slot, redelivered, message } => {
+                Effect::Deliver { consumer, slot, redelivered, message, .. } => {
                     if slot != NO_SLOT {
                         unfilled.next().unwrap().slot = slot;
                     }
                     let body = name_of(&message);
                     Expected::Deliver { consumer, body, redelivered, needs_slot: slot != NO_SLOT }
                 }
-                Effect::Settled { seq } => Expected::Settled(seq.0),
-                Effect::Delivered { up_to } => Expected::Delivered(up_to.0),
+                Effect::Settled { seq, .. } => Expected::Settled(seq.0),
+                Effect::Delivered { up_to, .. } => Expected::Delivered(up_to.0),
                 other => panic!("unexpected {other:?}"),
             };
             assert_eq!(found, expected);
@@ -303,8 +304,8 @@ impl Run {
         let found: Vec<_> = effects
             .iter()
             .map(|effect| match *effect {
-                Effect::Settled { seq } => Expected::Settled(seq.0),
-                Effect::Returned { seq, count } => Expected::Returned(seq.0, count),
+                Effect::Settled { seq, .. } => Expected::Settled(seq.0),
+                Effect::Returned { seq, count, .. } => Expected::Returned(seq.0, count),
                 ref other => panic!("unexpected {other:?}"),
             })
             .collect();
@@ -358,7 +359,7 @@ impl Run {
 
     fn take(&mut self) {
         let ack_mode = if self.random.one_in(2) { AckMode::Automatic } else { AckMode::Manual };
-        let taken = self.queue.take(ack_mode);
+        let taken = self.queue.take(ack_mode, 0, &mut Vec::new());
         if self.model.ready.is_empty() {
             assert_eq!(taken.err(), Some(NothingTaken::Empty));
             return;
@@ -383,7 +384,7 @@ impl Run {
         let purged = std::mem::take(&mut self.model.ready);
         let stored: Vec<u64> =
             purged.iter().filter(|entry| self.model.is_stored(entry)).map(|entry| entry.seq).collect();
-        let [Effect::Purged { ranges }] = &effects[..] else {
+        let [Effect::Purged { level: 0, ranges }] = &effects[..] else {
             assert!(effects.is_empty() && stored.is_empty(), "{effects:?}");
             return;
         };

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
-use super::paging::Unlimited;
+use super::paging::{Unlimited, enqueue_one};
 use super::random::{Random, SeedOnFailure, seeds};
 
 const RUNS: u64 = 80;
@@ -125,7 +125,7 @@ impl World {
             let mut body = seq.to_be_bytes().to_vec();
             body.resize(8 + self.random.below(100), 0);
             let message = Message::new("e", "k", &[0, 0], !self.random.one_in(5), &body);
-            assert_eq!(self.queue.enqueue(message.clone()), Seq(seq));
+            assert_eq!(enqueue_one(&mut self.queue, message.clone()), Seq(seq));
             let stored = self.durable() && message.is_persistent();
             if stored {
                 self.store.append(seq, &message);
@@ -161,12 +161,12 @@ impl World {
 
     fn dispatch(&mut self) {
         let mut effects = Vec::new();
-        self.queue.dispatch(&mut Unlimited, &mut effects);
+        self.queue.dispatch(0, &mut Unlimited, &mut effects);
         let (mut settled, mut mark) = (None, None);
         for effect in effects {
             assert!(settled.is_none() || matches!(effect, Effect::Settled { .. }), "{settled:?} is not told");
             match effect {
-                Effect::Deliver { consumer, slot, redelivered, message } => {
+                Effect::Deliver { consumer, slot, redelivered, message, .. } => {
                     self.queue.written(consumer, 1, message.body().len());
                     let Entry { seq, stored, .. } = self.ready[0];
                     settled = (slot == NO_SLOT && stored).then_some(seq);
@@ -174,8 +174,8 @@ impl World {
                         mark = Some(seq);
                     }
                 }
-                Effect::Settled { seq } => assert_eq!(settled.take(), Some(seq.0)),
-                Effect::Delivered { up_to } => {
+                Effect::Settled { seq, .. } => assert_eq!(settled.take(), Some(seq.0)),
+                Effect::Delivered { up_to, .. } => {
                     assert_eq!(mark.take(), Some(up_to.0));
                     self.store.delivered = Some(up_to.0);
                 }
@@ -208,10 +208,10 @@ impl World {
             entry.returned += u16::from(requeued);
             if entry.stored && (!requeued || self.durable()) {
                 match effects.next() {
-                    Some(Effect::Settled { seq }) if !requeued && seq.0 == entry.seq => {
+                    Some(Effect::Settled { seq, .. }) if !requeued && seq.0 == entry.seq => {
                         self.store.settle(seq.0);
                     }
-                    Some(Effect::Returned { seq, count }) if requeued && seq.0 == entry.seq => {
+                    Some(Effect::Returned { seq, count, .. }) if requeued && seq.0 == entry.seq => {
                         assert_eq!(count, entry.returned);
                         self.store.kept.get_mut(&seq.0).unwrap().1 = count;
                     }
@@ -228,7 +228,7 @@ impl World {
 
     fn take(&mut self) {
         let ack_mode = if self.random.one_in(2) { AckMode::Automatic } else { AckMode::Manual };
-        match self.queue.take(ack_mode) {
+        match self.queue.take(ack_mode, 0, &mut Vec::new()) {
             Err(NothingTaken::Empty) => assert!(self.ready.is_empty()),
             Err(NothingTaken::PagedOut) => assert!(self.ready[0].paged),
             Ok(taken) => {
@@ -255,7 +255,7 @@ impl World {
             purged.iter().filter(|entry| entry.stored).map(|entry| entry.seq).collect();
         let ranges = match &effects[..] {
             [] => &[],
-            [Effect::Purged { ranges }] => &ranges[..],
+            [Effect::Purged { level: 0, ranges }] => &ranges[..],
             other => panic!("unexpected {other:?}"),
         };
         assert!(ranges.windows(2).all(|pair| pair[0].last < pair[1].first));
@@ -305,7 +305,7 @@ impl World {
     fn offer_candidates(&mut self) {
         let keep_front_bytes = self.keep_front_bytes();
         let bytes_max = [1, 1000, usize::MAX][self.random.below(3)];
-        let candidates = self.queue.paging_candidates(keep_front_bytes, bytes_max);
+        let candidates = self.queue.paging_candidates(0, keep_front_bytes, bytes_max);
         let start = self.start_of_run(keep_front_bytes);
         let mut bytes = 0;
         let mut expected = Vec::new();
@@ -347,7 +347,7 @@ impl World {
             self.paged = Some((first, entry.seq));
             paged += 1;
         }
-        assert_eq!(self.queue.page_out(Seq(written), keep_front_bytes).ready, paged);
+        assert_eq!(self.queue.page_out(0, Seq(written), keep_front_bytes).ready, paged);
     }
 
     fn load(&mut self) {
@@ -385,9 +385,9 @@ impl World {
             let (message, returned) = self.store.kept.get(seq).cloned().unwrap_or(gone);
             (Seq(*seq), message, returned)
         });
-        let count = (load.good.len() + load.damaged.len()) as u64;
+        let damaged = load.damaged.iter().copied().map(Seq).collect();
         let messages = messages.collect();
-        self.queue.page_in(PagedIn { wanted: load.wanted, messages, up_to: Seq(load.up_to), count });
+        self.queue.page_in(PagedIn { wanted: load.wanted, messages, up_to: Seq(load.up_to), damaged });
         let PagedRange { first: Seq(first), last: Seq(loaded_last), .. } = load.wanted.range;
         let in_time = |paged: &(u64, u64)| paged.0 == first && load.turn == self.turn;
         let Some((_, last)) = self.paged.filter(in_time) else { return };
@@ -425,7 +425,8 @@ impl World {
         let count = self.store.kept.len() as u64;
         let paged = self.paged.map(|(first, last)| PagedRange { first: Seq(first), last: Seq(last), count });
         let (next_seq, delivered) = (Seq(self.next_seq), self.store.delivered.map(Seq));
-        self.queue = Queue::restore(self.queue.options().clone(), Restored { next_seq, delivered, paged });
+        let restored = Restored { next_seq, delivered, paged };
+        self.queue = Queue::restore(self.queue.options().clone(), &[restored]);
     }
 
     fn step(&mut self) {

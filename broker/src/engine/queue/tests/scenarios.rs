@@ -1,16 +1,8 @@
 //! Named scenarios: one per rule of delivery.
 
 use super::super::*;
+use super::paging::{Unlimited, enqueue_one as enqueue};
 use crate::limits::{CONSUMER_WINDOW_BYTES, CONSUMER_WINDOW_MESSAGES, CONSUMERS_PER_QUEUE_MAX};
-
-/// A channel without a limit.
-struct Unlimited;
-
-impl ChannelGate for Unlimited {
-    fn try_acquire(&mut self, _: ConsumerId) -> bool {
-        true
-    }
-}
 
 /// One channel with so much credit for all its consumers.
 struct Credit(u32);
@@ -68,7 +60,7 @@ impl Harness {
     fn publish(&mut self, count: u32) {
         for _ in 0..count {
             self.published += 1;
-            self.queue.enqueue(message(self.published, false, 4));
+            enqueue(&mut self.queue, message(self.published, false, 4));
         }
     }
 
@@ -82,11 +74,11 @@ impl Harness {
 
     fn dispatch_through(&mut self, gate: &mut dyn ChannelGate) -> Vec<Delivered> {
         let mut effects = Vec::new();
-        self.queue.dispatch(gate, &mut effects);
+        self.queue.dispatch(0, gate, &mut effects);
         effects
             .into_iter()
             .map(|effect| match effect {
-                Effect::Deliver { consumer, slot, redelivered, message } => {
+                Effect::Deliver { consumer, slot, redelivered, message, .. } => {
                     Delivered { consumer, number: number_of(&message), slot, redelivered }
                 }
                 other => panic!("unexpected {other:?}"),
@@ -236,7 +228,7 @@ fn a_removed_consumer_leaves_its_deliveries_outstanding_and_its_successor_alone(
     assert_eq!(harness.queue.remove_consumer(gone), RemovedConsumer { last: false });
     harness.settle(Settlement::Requeue, &outstanding[1..]);
     assert!(harness.dispatch().is_empty());
-    let taken = harness.queue.take(AckMode::Manual).unwrap();
+    let taken = harness.queue.take(AckMode::Manual, 0, &mut Vec::new()).unwrap();
     assert_eq!((number_of(&taken.message), taken.redelivered), (2, true));
 }
 
@@ -256,7 +248,7 @@ fn the_window_in_bytes_lets_one_message_of_any_size_pass() {
     let mut harness = Harness::plain();
     let consumer = harness.consume(0);
     for number in 1..=3 {
-        harness.queue.enqueue(message(number, false, 3 * CONSUMER_WINDOW_BYTES));
+        enqueue(&mut harness.queue, message(number, false, 3 * CONSUMER_WINDOW_BYTES));
     }
     assert_eq!(numbers(&harness.dispatch()), [1]);
     // Settling is not writing.
@@ -322,13 +314,13 @@ fn consumers_are_bounded() {
 #[test]
 fn get_is_independent_of_consumers_and_their_limits() {
     let mut harness = Harness::plain();
-    assert_eq!(harness.queue.take(AckMode::Manual).err(), Some(NothingTaken::Empty));
+    assert_eq!(harness.queue.take(AckMode::Manual, 0, &mut Vec::new()).err(), Some(NothingTaken::Empty));
     harness.consume(1);
     harness.publish(4);
     let held = harness.dispatch();
-    let taken = harness.queue.take(AckMode::Manual).unwrap();
+    let taken = harness.queue.take(AckMode::Manual, 0, &mut Vec::new()).unwrap();
     assert_eq!((number_of(&taken.message), taken.redelivered, taken.remaining), (2, false, 2));
-    let gone = harness.queue.take(AckMode::Automatic).unwrap();
+    let gone = harness.queue.take(AckMode::Automatic, 0, &mut Vec::new()).unwrap();
     assert_eq!((number_of(&gone.message), gone.slot, gone.remaining), (3, NO_SLOT, 1));
     assert_eq!(harness.queue.unacked_count(), 2);
     // Settling what was taken gives the consumer no credit.
@@ -381,7 +373,7 @@ fn delete_cancels_all_consumers_and_drops_all_messages() {
     harness.queue.gate_opened(consumers[0]);
     assert_eq!(harness.queue.remove_consumer(consumers[0]), RemovedConsumer { last: false });
     assert!(harness.dispatch().is_empty());
-    assert_eq!(harness.queue.take(AckMode::Manual).err(), Some(NothingTaken::Empty));
+    assert_eq!(harness.queue.take(AckMode::Manual, 0, &mut Vec::new()).err(), Some(NothingTaken::Empty));
     let counts = (harness.queue.ready_count(), harness.queue.unacked_count(), harness.queue.consumer_count());
     assert_eq!((counts, harness.queue.memory_bytes()), ((0, 0, 0), 0));
 }
@@ -391,32 +383,33 @@ fn only_persistent_messages_of_durable_queues_are_reported_as_done() {
     let settled = |durable: bool, settle: fn(&mut Queue, &mut Vec<Effect>)| {
         let mut queue = Harness::new(QueueDeclare { durable, ..QueueDeclare::default() }).queue;
         for number in 0..4 {
-            queue.enqueue(message(number, number % 2 == 0, 4));
+            enqueue(&mut queue, message(number, number % 2 == 0, 4));
         }
         let mut effects = Vec::new();
         settle(&mut queue, &mut effects);
         let settled = effects.iter().filter_map(|effect| match effect {
-            Effect::Settled { seq } => Some(seq.0),
+            Effect::Settled { seq, .. } => Some(seq.0),
             _ => None,
         });
         settled.collect::<Vec<_>>()
     };
     let acknowledged = |queue: &mut Queue, effects: &mut Vec<Effect>| {
-        let slots: Vec<_> = (0..4).map(|_| queue.take(AckMode::Manual).unwrap().slot).collect();
+        let slots: Vec<_> =
+            (0..4).map(|_| queue.take(AckMode::Manual, 0, &mut Vec::new()).unwrap().slot).collect();
         queue.settle(Settlement::Ack, &slots[..2], effects);
         queue.settle(Settlement::Discard, &slots[2..], effects);
     };
     let automatic = |queue: &mut Queue, effects: &mut Vec<Effect>| {
         queue.add_consumer(automatic()).unwrap();
-        queue.dispatch(&mut Unlimited, effects);
+        queue.dispatch(0, &mut Unlimited, effects);
     };
     let requeued = |queue: &mut Queue, effects: &mut Vec<Effect>| {
-        let slot = queue.take(AckMode::Manual).unwrap().slot;
+        let slot = queue.take(AckMode::Manual, 0, &mut Vec::new()).unwrap().slot;
         queue.settle(Settlement::Requeue, &[slot], effects);
     };
     let taken = |queue: &mut Queue, effects: &mut Vec<Effect>| {
-        while let Ok(taken) = queue.take(AckMode::Automatic) {
-            effects.extend(taken.settled.map(|seq| Effect::Settled { seq }));
+        while let Ok(taken) = queue.take(AckMode::Automatic, 0, &mut Vec::new()) {
+            effects.extend(taken.settled.map(|seq| Effect::Settled { level: 0, seq }));
         }
     };
     assert_eq!(settled(true, acknowledged), [0, 2]);
@@ -432,13 +425,14 @@ fn only_persistent_messages_of_durable_queues_are_reported_as_done() {
 fn purge_names_the_stored_messages_by_ranges_around_the_outstanding() {
     let mut queue = Harness::new(QueueDeclare { durable: true, ..QueueDeclare::default() }).queue;
     for number in 0..7 {
-        queue.enqueue(message(number, true, 4));
+        enqueue(&mut queue, message(number, true, 4));
     }
-    let taken: Vec<_> = (0..4).map(|_| queue.take(AckMode::Manual).unwrap().slot).collect();
+    let taken: Vec<_> =
+        (0..4).map(|_| queue.take(AckMode::Manual, 0, &mut Vec::new()).unwrap().slot).collect();
     queue.settle(Settlement::Requeue, &[taken[0], taken[1]], &mut Vec::new());
     let mut effects = Vec::new();
     assert_eq!(queue.purge(&mut effects).ready, 5);
-    let [Effect::Purged { ranges }] = &effects[..] else {
+    let [Effect::Purged { level: 0, ranges }] = &effects[..] else {
         panic!("unexpected {effects:?}");
     };
     let bounds: Vec<_> = ranges.iter().map(|range| (range.first.0, range.last.0)).collect();
