@@ -65,6 +65,26 @@ fn a_celery_worker_does_its_tasks() {
 }
 
 #[test]
+fn pika_hashes_consistently_over_a_restart() {
+    let mut broker = Broker::start();
+    if broker.is_foreign() {
+        println!("passed over: needs a broker that can be restarted");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let script = "pika_exchanges.py";
+    for step in ["before", "after"] {
+        let mut command = Command::new(python());
+        command.arg(clients().join(script)).env("STEP", step).env("PLACES", folder.path().join("places"));
+        command.env("AMQP_URL", broker.url()).env("NAMES", "restart");
+        Program::start(script, &mut command).succeed();
+        if step == "before" {
+            broker.restart();
+        }
+    }
+}
+
+#[test]
 fn amqplib_works() {
     run_node("amqplib_smoke.js");
 }

@@ -4,6 +4,7 @@
 //! numbers, so that duplicates are found by comparing integers and nothing needs to be said twice by name. No locks, no
 //! permissions (the server has checked them), no messages. The server is the only caller.
 
+use std::fmt;
 use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
@@ -13,7 +14,7 @@ use super::{
     ConnectionId, QueueId,
     arena::Arena,
     definitions::DefinitionChange,
-    exchange::{Entry, ExchangeKind, ExchangeOptions, HeadersRule, RouteTable, Target},
+    exchange::{BindingRule, Entry, ExchangeKind, ExchangeOptions, RouteTable, Target},
     queue::QueueOptions,
 };
 use crate::error::AmqpError;
@@ -21,6 +22,7 @@ use crate::error::AmqpError;
 mod bindings;
 mod changes;
 mod checks;
+mod history;
 mod listing;
 mod names;
 mod restore;
@@ -34,8 +36,10 @@ use self::{
     names::ByName,
 };
 pub use self::{
+    history::History,
     listing::{BindingView, ExchangeView, QueueView},
     restore::RestoreError,
+    route::Routed,
 };
 
 /// The default exchange is the first one made.
@@ -43,6 +47,9 @@ const DEFAULT_EXCHANGE: u32 = 0;
 
 /// What a topology must know of the server's handle of a queue.
 pub trait Handle: Clone {
+    /// The server's handle of the messages that a recent history exchange keeps. New ones are empty, clones are the same one.
+    type History: Clone + Default + fmt::Debug;
+
     /// The queue's number, which outlives a restart if the queue does.
     fn id(&self) -> QueueId;
 }
@@ -85,13 +92,13 @@ pub enum Outcome {
 
 /// One vhost's exchanges, bindings and queue names.
 #[derive(Debug)]
-pub struct Topology<Q> {
+pub struct Topology<Q: Handle> {
     vhost: Box<str>,
     generation: u64,
     queues: Arena<QueueEntry<Q>>,
     queue_names: HashMap<ByName<QueueOptions>, u32>,
     exclusive: HashMap<ConnectionId, Vec<u32>>,
-    exchanges: Arena<ExchangeEntry>,
+    exchanges: Arena<ExchangeEntry<Q::History>>,
     exchange_names: HashMap<ByName<ExchangeOptions>, u32>,
     bindings: BindingTable,
     changes: Vec<DefinitionChange>,
@@ -108,16 +115,18 @@ struct QueueEntry<Q> {
 }
 
 #[derive(Debug)]
-struct ExchangeEntry {
+struct ExchangeEntry<H> {
     options: Arc<ExchangeOptions>,
     routes: RouteTable,
+    /// What it keeps for new bindings, if it is of that kind.
+    history: Option<History<H>>,
     /// Bindings from here to queues, and to exchanges: kept apart because only the latter need following.
     to_queues: Vec<u32>,
     to_exchanges: Vec<u32>,
     incoming: Vec<u32>,
 }
 
-impl ExchangeEntry {
+impl<H> ExchangeEntry<H> {
     fn outgoing_mut(&mut self, target: Target) -> &mut Vec<u32> {
         match target {
             Target::Queue(_) => &mut self.to_queues,
@@ -221,7 +230,7 @@ impl<Q: Handle> Topology<Q> {
         // RabbitMQ names the exchange when both are missing.
         let source = self.exchange_number(source)?;
         let target = self.target(destination)?;
-        let rule = self.headers_rule(source, arguments)?;
+        let rule = self.binding_rule(source, target, routing_key, arguments)?;
         self.check_owner(target, by)?;
         let spec =
             BindingSpec { source, target, routing_key: routing_key.into(), arguments: arguments.clone() };
@@ -333,9 +342,13 @@ impl<Q: Handle> Topology<Q> {
     }
 
     fn add_exchange(&mut self, options: Arc<ExchangeOptions>) {
+        let messages_max = options.history_messages_max;
+        let history =
+            (messages_max > 0).then(|| History { handle: Q::History::default(), version: 0, messages_max });
         let number = self.exchanges.insert(ExchangeEntry {
+            routes: RouteTable::new(&options),
+            history,
             options: options.clone(),
-            routes: RouteTable::new(options.kind),
             to_queues: Vec::new(),
             to_exchanges: Vec::new(),
             incoming: Vec::new(),
@@ -360,21 +373,31 @@ impl<Q: Handle> Topology<Q> {
         self.generation += 1;
     }
 
-    /// What a binding asks of headers; nothing unless it leads from a headers exchange.
-    fn headers_rule(&self, source: u32, arguments: &FieldTable) -> Result<HeadersRule, AmqpError> {
-        match self.exchanges[source].routes {
-            RouteTable::Headers(_) => HeadersRule::parse(arguments),
-            _ => Ok(HeadersRule::default()),
-        }
+    /// What the source must know of a binding beside its key.
+    fn binding_rule(
+        &self,
+        source: u32,
+        target: Target,
+        routing_key: &str,
+        arguments: &FieldTable,
+    ) -> Result<BindingRule, AmqpError> {
+        let name = match target {
+            Target::Queue(queue) => &self.queues[queue].options.name,
+            Target::Exchange(exchange) => &self.exchanges[exchange].options.name,
+        };
+        BindingRule::parse(self.exchanges[source].options.kind, (target, name), routing_key, arguments)
     }
 
-    fn link(&mut self, spec: BindingSpec, rule: HeadersRule) {
+    fn link(&mut self, spec: BindingSpec, rule: BindingRule) {
         let (source, target) = (spec.source, spec.target);
         let number = self.bindings.insert(spec);
         let binding = &mut self.bindings.arena[number];
         let exchange = &mut self.exchanges[source];
         binding.slot_in_routes =
             exchange.routes.insert(&binding.spec.routing_key, rule, Entry { target, binding: number });
+        if let Some(history) = &mut exchange.history {
+            history.version += 1;
+        }
         binding.slot_in_outgoing = append(exchange.outgoing_mut(target), number);
         binding.slot_in_incoming =
             append(incoming_mut(&mut self.queues, &mut self.exchanges, target), number);
@@ -387,7 +410,9 @@ impl<Q: Handle> Topology<Q> {
         self.note_no_binding(&binding.spec);
         let (source, target) = (binding.spec.source, binding.spec.target);
         let exchange = &mut self.exchanges[source];
-        if let Some(moved) = exchange.routes.remove(&binding.spec.routing_key, binding.slot_in_routes) {
+        let entry = Entry { target, binding: number };
+        if let Some(moved) = exchange.routes.remove(&binding.spec.routing_key, entry, binding.slot_in_routes)
+        {
             self.bindings.arena[moved].slot_in_routes = binding.slot_in_routes;
         }
         if let Some(moved) = take(exchange.outgoing_mut(target), binding.slot_in_outgoing) {
@@ -469,9 +494,9 @@ impl<Q: Handle> Topology<Q> {
     }
 }
 
-fn incoming_mut<'a, Q>(
+fn incoming_mut<'a, Q, H>(
     queues: &'a mut Arena<QueueEntry<Q>>,
-    exchanges: &'a mut Arena<ExchangeEntry>,
+    exchanges: &'a mut Arena<ExchangeEntry<H>>,
     target: Target,
 ) -> &'a mut Vec<u32> {
     match target {

@@ -5,6 +5,7 @@
 //! asks is the order in which it is served. Synchronous; called by `server::driver`.
 
 mod batch;
+mod bindings;
 mod consume;
 mod publish;
 mod routes;
@@ -20,6 +21,7 @@ use crate::error::AmqpError;
 use crate::server::access::{self, Permission, Resource, User};
 use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
+use crate::server::random::Chance;
 use crate::server::shared::Shared;
 use crate::server::vhost::VHost;
 use crate::session::action::{
@@ -49,6 +51,8 @@ pub(super) struct Executor {
     /// Limits of the channels that have one (`basic.qos` with global set).
     limits: HashMap<ChannelId, Arc<ChannelLimit>>,
     routes: RouteCache,
+    /// What random exchanges choose by.
+    chance: Chance,
     batch: Batch,
     /// The epoch of what was stored in this round so far.
     epoch: Epoch,
@@ -78,6 +82,7 @@ impl Executor {
             sources: Sources::default(),
             limits: HashMap::new(),
             routes: RouteCache::default(),
+            chance: Chance::new(),
             batch: Batch::default(),
             epoch: Epoch::default(),
             freed: Vec::new(),

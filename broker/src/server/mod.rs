@@ -11,6 +11,7 @@ pub mod disk_monitor;
 pub mod driver;
 mod durable_waiters;
 mod executor;
+mod history;
 mod journal;
 mod listener;
 mod memory_gauge;

@@ -16,6 +16,7 @@ use crate::engine::queue::{
     QueueOptions, Removed, Restored, Seq, Taken,
 };
 use crate::engine::topology::Handle;
+use crate::server::history::HistoryHandle;
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
@@ -91,6 +92,8 @@ impl std::fmt::Debug for SharedQueue {
 }
 
 impl Handle for QueueHandle {
+    type History = HistoryHandle;
+
     fn id(&self) -> QueueId {
         self.id
     }

@@ -13,6 +13,7 @@ use crate::error::AmqpError;
 use crate::server::access::Users;
 use crate::server::alarms::{Alarm, Alarms, Connected};
 use crate::server::durable_waiters::DurableWaiters;
+use crate::server::history::HistoryBudget;
 use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
@@ -25,6 +26,10 @@ use crate::store::{Epoch, Store};
 
 /// The most that may wait to be written, in bytes. Two seconds of a slow disk.
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What recent history exchanges may hold is this part of the memory limit. Consumers cannot drain it, so it must not raise the
+/// memory alarm by itself.
+const HISTORIES_PART: usize = 8;
 
 /// The broker's state: vhosts, users, the store, and who is connected.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub struct Shared {
     pub login_failure_delay: Duration,
     /// What the queues hold.
     pub memory: Arc<MemoryGauge>,
+    /// What recent history exchanges may hold.
+    pub histories: Arc<HistoryBudget>,
     /// Moves bodies out of memory and back.
     pub pager: Arc<Pager>,
     /// Tells the time, and wakes queues.
@@ -73,11 +80,13 @@ impl Shared {
         }));
         let vhost = Arc::new(VHost::new("/", store.clone()));
         let timers = Arc::new(Timers::new(session_config.clock));
+        let memory = Arc::new(MemoryGauge::new(memory_limit_bytes));
         Arc::new(Self {
             session_config,
             users,
             store,
-            memory: Arc::new(MemoryGauge::new(memory_limit_bytes)),
+            histories: Arc::new(HistoryBudget::new(memory_limit_bytes / HISTORIES_PART, memory.clone())),
+            memory,
             pager,
             timers,
             backlog_bytes_max: (memory_limit_bytes / 8).min(BACKLOG_BYTES_MAX),

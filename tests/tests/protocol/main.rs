@@ -16,6 +16,7 @@ mod consume;
 mod declare;
 mod direct_reply;
 mod errors;
+mod exchange_types;
 mod exchanges;
 mod get;
 mod handshake;

@@ -36,6 +36,16 @@ pub(crate) fn needs_own_broker() -> bool {
     is_foreign
 }
 
+/// The same for a test of what RabbitMQ has as plugins, unless `AMQP_PLUGINS` says that the broker at hand has them.
+#[must_use]
+pub(crate) fn needs_plugins() -> bool {
+    let lacks_them = env::var_os("AMQP_URL").is_some() && env::var_os("AMQP_PLUGINS").is_none();
+    if lacks_them {
+        println!("passed over: needs RabbitMQ's plugins, and AMQP_PLUGINS=1 to say that they are there");
+    }
+    lacks_them
+}
+
 /// One test: where its broker is, and what it named there. Whatever is left of that when the test ends is deleted.
 #[derive(Debug)]
 pub(crate) struct Test {

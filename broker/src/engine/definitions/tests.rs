@@ -166,9 +166,9 @@ fn what_cannot_be_read_names_its_key_and_the_reason() {
         assert!(text.contains(reason), "{text}, not {reason}");
     }
     let exchange = exchange("e", "topic", &FieldTable::default());
-    let value = String::from_utf8(exchange.value()).unwrap().replace("topic", "x-random");
+    let value = String::from_utf8(exchange.value()).unwrap().replace("topic", "x-strange");
     let error = decode(&exchange.key(), value.as_bytes()).unwrap_err();
-    assert!(error.reason.contains("unknown exchange type 'x-random'"), "{error}");
+    assert!(error.reason.contains("unknown exchange type 'x-strange'"), "{error}");
 }
 
 #[test]

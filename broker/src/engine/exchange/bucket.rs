@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Entry, Matched};
+use super::{Entry, Matched, stable_hash::below};
 
 /// A set of bindings, each known by its slot.
 #[derive(Debug, Default)]
@@ -29,6 +29,13 @@ impl Bucket {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Adds one binding that random bits choose, each as likely as the others.
+    pub(super) fn collect_one(&self, random_bits: u64, matched: &mut Matched) {
+        if let Some(entry) = self.entries.get(below(random_bits, self.entries.len())) {
+            matched.push(entry.target);
+        }
     }
 
     pub(super) fn collect(&self, matched: &mut Matched) {

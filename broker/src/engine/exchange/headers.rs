@@ -2,11 +2,9 @@
 //!
 //! The rules are those of RabbitMQ's `rabbit_exchange_type_headers`: see [`HeadersRule`].
 
-use std::cell::LazyCell;
-
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 
-use super::{Entry, Matched, bucket::slot_number, options::value_text};
+use super::{Entry, Matched, MessageView, bucket::slot_number, options::value_text};
 use crate::error::AmqpError;
 
 /// The bindings of a headers exchange. Every publish looks at all of them.
@@ -31,13 +29,9 @@ impl Headers {
         self.bindings.is_empty()
     }
 
-    pub(super) fn collect<F: FnOnce() -> FieldTable>(
-        &self,
-        headers: &LazyCell<FieldTable, F>,
-        matched: &mut Matched,
-    ) {
+    pub(super) fn collect(&self, message: &MessageView<'_>, matched: &mut Matched) {
         for (rule, entry) in &self.bindings {
-            if rule.matches(headers) {
+            if rule.matches(message.headers()) {
                 matched.push(entry.target);
             }
         }

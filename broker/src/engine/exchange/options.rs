@@ -4,10 +4,17 @@ use std::fmt;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use super::HashOn;
 use crate::error::AmqpError;
 
 /// The argument that names the exchange for messages that match no binding.
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// The argument that says how many messages a recent history exchange keeps.
+const HISTORY_LENGTH: &str = "x-recent-history-length";
+
+/// What it keeps without that argument.
+const HISTORY_LENGTH_DEFAULT: u32 = 20;
 
 /// How an exchange chooses among its bindings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,9 +27,31 @@ pub enum ExchangeKind {
     Topic,
     /// The header table.
     Headers,
+    /// By a hash of the routing key, a header or a property, in proportion to weights.
+    ConsistentHash,
+    /// One at random.
+    Random,
+    /// One at random; RabbitMQ prefers queues on the node of the publisher, and here is only one node.
+    LocalRandom,
+    /// By the hash of the routing key, modulo the number of bindings.
+    ModulusHash,
+    /// Every binding; and new ones get the last messages.
+    RecentHistory,
 }
 
 impl ExchangeKind {
+    const ALL: [Self; 9] = [
+        Self::Direct,
+        Self::Fanout,
+        Self::Topic,
+        Self::Headers,
+        Self::ConsistentHash,
+        Self::Random,
+        Self::LocalRandom,
+        Self::ModulusHash,
+        Self::RecentHistory,
+    ];
+
     /// The name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -31,11 +60,16 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::Random => "x-random",
+            Self::LocalRandom => "x-local-random",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::RecentHistory => "x-recent-history",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Direct, Self::Fanout, Self::Topic, Self::Headers].into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -54,6 +88,10 @@ pub struct ExchangeOptions {
     pub internal: bool,
     /// Where messages go that reach no queue.
     pub alternate_exchange: Option<String>,
+    /// What of a message a consistent hash exchange hashes.
+    pub hash_on: HashOn,
+    /// How many messages a recent history exchange keeps; 0 for exchanges of other types.
+    pub history_messages_max: u32,
     /// The arguments as received, for listings.
     pub arguments: FieldTable,
 }
@@ -84,6 +122,14 @@ impl ExchangeOptions {
                 )));
             }
         };
+        let hash_on = match kind {
+            ExchangeKind::ConsistentHash => HashOn::parse(arguments)?,
+            _ => HashOn::default(),
+        };
+        let history_messages_max = match kind {
+            ExchangeKind::RecentHistory => history_length(arguments)?,
+            _ => 0,
+        };
         Ok(Self {
             name: name.to_owned(),
             kind,
@@ -91,6 +137,8 @@ impl ExchangeOptions {
             auto_delete,
             internal,
             alternate_exchange,
+            hash_on,
+            history_messages_max,
             arguments: arguments.clone(),
         })
     }
@@ -104,6 +152,8 @@ impl ExchangeOptions {
             auto_delete: false,
             internal,
             alternate_exchange: None,
+            hash_on: HashOn::default(),
+            history_messages_max: 0,
             arguments: FieldTable::default(),
         }
     }
@@ -138,6 +188,28 @@ impl ExchangeOptions {
             }
         }
     }
+}
+
+/// Reads `x-recent-history-length`, of whatever integer type. A number beyond 32 bits is as good as that: memory ends before.
+fn history_length(arguments: &FieldTable) -> Result<u32, AmqpError> {
+    let Some(value) = arguments.inner().get(HISTORY_LENGTH) else { return Ok(HISTORY_LENGTH_DEFAULT) };
+    let length = match *value {
+        AMQPValue::ShortShortInt(length) => i64::from(length),
+        AMQPValue::ShortShortUInt(length) => i64::from(length),
+        AMQPValue::ShortInt(length) => i64::from(length),
+        AMQPValue::ShortUInt(length) => i64::from(length),
+        AMQPValue::LongInt(length) => i64::from(length),
+        AMQPValue::LongUInt(length) => i64::from(length),
+        AMQPValue::LongLongInt(length) => length,
+        _ => 0,
+    };
+    if length > 0 {
+        return Ok(u32::try_from(length).unwrap_or(u32::MAX));
+    }
+    let (_, value) = value_text(value);
+    Err(AmqpError::precondition_failed(format!(
+        "Invalid argument {value}, '{HISTORY_LENGTH}' must be a positive integer"
+    )))
 }
 
 struct Quoted<T>(T);
@@ -175,11 +247,16 @@ pub(super) fn value_text(value: &AMQPValue) -> (&'static str, String) {
         AMQPValue::Double(value) => ("double", value.to_string()),
         AMQPValue::Timestamp(value) => ("timestamp", value.to_string()),
         AMQPValue::DecimalValue(value) => ("decimal", format!("{{{},{}}}", value.scale, value.value)),
-        AMQPValue::ShortString(value) => ("longstr", format!("<<\"{value}\">>")),
-        AMQPValue::LongString(value) => ("longstr", format!("<<\"{value}\">>")),
+        AMQPValue::ShortString(value) => ("longstr", erlang_binary(value.as_str())),
+        AMQPValue::LongString(value) => ("longstr", erlang_binary(&value.to_string())),
         AMQPValue::ByteArray(value) => ("binary", format!("{:?}", value.as_slice())),
         AMQPValue::FieldArray(value) => ("array", format!("{:?}", value.as_slice())),
         AMQPValue::FieldTable(value) => ("table", format!("{:?}", value.inner())),
         AMQPValue::Void => ("void", "undefined".to_owned()),
     }
+}
+
+/// A text as Erlang prints a binary.
+pub(super) fn erlang_binary(text: &str) -> String {
+    if text.is_empty() { "<<>>".to_owned() } else { format!("<<\"{text}\">>") }
 }

@@ -81,7 +81,8 @@ impl<Q: Handle> Topology<Q> {
                 None => return Err(RestoreError::NoQueue(name)),
             },
         };
-        let rule = self.headers_rule(source, &arguments).map_err(RestoreError::Refused)?;
+        let rule =
+            self.binding_rule(source, target, &routing_key, &arguments).map_err(RestoreError::Refused)?;
         let spec = BindingSpec { source, target, routing_key: routing_key.into(), arguments };
         if self.bindings.find(&spec).is_some() {
             return Err(RestoreError::BindingExists);

@@ -3,52 +3,44 @@
 //! Duplicates are removed once, by sorting the queues' dense numbers: n log n for a fanout to n queues, nothing allocated
 //! for up to 16, and no marks to keep in step between publishers.
 
-use std::cell::LazyCell;
-
-use amq_protocol::types::FieldTable;
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
-use super::{DEFAULT_EXCHANGE, Handle, Topology};
-use crate::engine::exchange::{ExchangeKind, Matched, Target};
+use super::{DEFAULT_EXCHANGE, Handle, History, Topology};
+use crate::engine::exchange::{ExchangeKind, HashOn, Matched, MessageView, Target};
 use crate::error::AmqpError;
 
+/// Where a message goes.
+#[derive(Debug)]
+pub struct Routed<Q: Handle> {
+    /// Each queue once.
+    pub queues: Vec<Q>,
+    /// The recent histories that the message enters, each once.
+    pub histories: Vec<History<Q::History>>,
+}
+
 impl<Q: Handle> Topology<Q> {
-    /// Appends the queues that a message goes to, each once. `headers` is called at most once, and only for a headers
-    /// exchange. 404 if the exchange is missing, 403 if it is internal.
+    /// Finds where a client's message goes. `routing_keys` are its own and then those of its CC and BCC headers. 404 if the
+    /// exchange is missing, 403 if it is internal.
     pub fn route(
         &self,
         exchange: &str,
-        routing_key: &str,
-        headers: impl FnOnce() -> FieldTable,
-        targets: &mut Vec<Q>,
-    ) -> Result<(), AmqpError> {
-        self.route_all(exchange, &[routing_key], headers, targets)
-    }
-
-    /// The same for a message with several routing keys: its own and those of its CC and BCC headers.
-    pub fn route_all(
-        &self,
-        exchange: &str,
         routing_keys: &[&str],
-        headers: impl FnOnce() -> FieldTable,
-        targets: &mut Vec<Q>,
-    ) -> Result<(), AmqpError> {
+        message: &MessageView<'_>,
+    ) -> Result<Routed<Q>, AmqpError> {
         let number = self.publishable(exchange)?;
-        self.route_from(number, routing_keys, headers, targets);
-        Ok(())
+        Ok(self.route_from(number, routing_keys, message))
     }
 
-    /// Routes a message of the broker's own, which internal exchanges accept too. Returns whether the exchange exists.
+    /// The same for a message of the broker's own, which internal exchanges accept too. `None` if the exchange is missing.
+    #[must_use]
     pub fn route_internally(
         &self,
         exchange: &str,
         routing_keys: &[&str],
-        headers: impl FnOnce() -> FieldTable,
-        targets: &mut Vec<Q>,
-    ) -> bool {
-        let Some(&number) = self.exchange_names.get(exchange) else { return false };
-        self.route_from(number, routing_keys, headers, targets);
-        true
+        message: &MessageView<'_>,
+    ) -> Option<Routed<Q>> {
+        let &number = self.exchange_names.get(exchange)?;
+        Some(self.route_from(number, routing_keys, message))
     }
 
     /// Whether clients may publish to the exchange: the check that [`Self::route`] begins with.
@@ -56,16 +48,19 @@ impl<Q: Handle> Topology<Q> {
         self.publishable(exchange).map(|_| ())
     }
 
-    /// Whether routes from this exchange may depend on more than the routing key: a cache by key may not keep them.
+    /// Whether routes from this exchange may depend on more than the routing key, be it on the message or on chance: a cache
+    /// by key may not keep them.
     #[must_use]
-    pub fn depends_on_headers(&self, exchange: &str) -> bool {
+    pub fn varies_by_message(&self, exchange: &str) -> bool {
         let Some(&start) = self.exchange_names.get(exchange) else { return false };
         let mut seen = HashSet::new();
         let mut pending = vec![start];
         while let Some(number) = pending.pop() {
             let entry = &self.exchanges[number];
-            if entry.options.kind == ExchangeKind::Headers {
-                return true;
+            match entry.options.kind {
+                ExchangeKind::Headers | ExchangeKind::Random | ExchangeKind::LocalRandom => return true,
+                ExchangeKind::ConsistentHash if entry.options.hash_on != HashOn::RoutingKey => return true,
+                _ => {}
             }
             let alternate = self.alternate_of(number);
             if entry.to_exchanges.is_empty() && alternate.is_none() || !seen.insert(number) {
@@ -93,24 +88,21 @@ impl<Q: Handle> Topology<Q> {
         Ok(number)
     }
 
-    fn route_from<F: FnOnce() -> FieldTable>(
-        &self,
-        start: u32,
-        routing_keys: &[&str],
-        headers: F,
-        targets: &mut Vec<Q>,
-    ) {
-        let headers = LazyCell::new(headers);
+    fn route_from(&self, start: u32, routing_keys: &[&str], message: &MessageView<'_>) -> Routed<Q> {
         let mut matched = Matched::default();
-        self.collect(start, routing_keys, &headers, &mut matched);
+        self.collect(start, routing_keys, message, &mut matched);
         let unrouted =
             matched.queues.is_empty() && self.exchanges[start].options.alternate_exchange.is_some();
         if unrouted || !matched.exchanges.is_empty() {
-            self.follow(start, routing_keys, &headers, &mut matched);
+            self.follow(start, routing_keys, message, &mut matched);
         }
         matched.queues.sort_unstable();
         matched.queues.dedup();
-        targets.extend(matched.queues.iter().map(|&queue| self.queues[queue].queue.clone()));
+        let histories = matched.histories.iter().filter_map(|&kept| self.exchanges[kept].history.clone());
+        Routed {
+            queues: matched.queues.iter().map(|&queue| self.queues[queue].queue.clone()).collect(),
+            histories: histories.collect(),
+        }
     }
 
     /// Follows the exchanges that `start` has matched, and so on from there, each exchange once. Every exchange on the
@@ -119,13 +111,7 @@ impl<Q: Handle> Topology<Q> {
     /// What an exchange reaches is settled before any alternate exchange is asked, so that the outcome does not depend
     /// on the order of bindings even where they form cycles. RabbitMQ is stricter: there an alternate exchange gets only
     /// what matched no binding at all, and a message that another exchange then drops is lost.
-    fn follow<F: FnOnce() -> FieldTable>(
-        &self,
-        start: u32,
-        routing_keys: &[&str],
-        headers: &LazyCell<FieldTable, F>,
-        matched: &mut Matched,
-    ) {
+    fn follow(&self, start: u32, routing_keys: &[&str], message: &MessageView<'_>, matched: &mut Matched) {
         // Whether an exchange reaches a queue, for all that have been looked at.
         let mut reaches = HashMap::new();
         reaches.insert(start, !matched.queues.is_empty());
@@ -137,7 +123,7 @@ impl<Q: Handle> Topology<Q> {
                     continue;
                 }
                 let (pending, queues_before) = (matched.exchanges.len(), matched.queues.len());
-                self.collect(next, routing_keys, headers, matched);
+                self.collect(next, routing_keys, message, matched);
                 reaches.insert(next, matched.queues.len() > queues_before);
                 fresh.push(next);
                 edges.extend(matched.exchanges[pending..].iter().map(|&to| Edge { to, from: next }));
@@ -153,18 +139,22 @@ impl<Q: Handle> Topology<Q> {
     }
 
     /// What one exchange's own bindings lead to. Every queue is bound to the default exchange by its name.
-    fn collect<F: FnOnce() -> FieldTable>(
+    fn collect(
         &self,
         exchange: u32,
         routing_keys: &[&str],
-        headers: &LazyCell<FieldTable, F>,
+        message: &MessageView<'_>,
         matched: &mut Matched,
     ) {
         if exchange == DEFAULT_EXCHANGE {
             let named = routing_keys.iter().filter_map(|&key| self.queue_names.get(key).copied());
             matched.queues.extend(named);
         } else {
-            self.exchanges[exchange].routes.collect(routing_keys, headers, matched);
+            let entry = &self.exchanges[exchange];
+            entry.routes.collect(exchange, routing_keys, message, matched);
+            if entry.history.is_some() {
+                matched.histories.push(exchange);
+            }
         }
     }
 

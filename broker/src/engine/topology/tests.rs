@@ -5,9 +5,11 @@ use std::cell::Cell;
 use amq_protocol::types::AMQPValue;
 
 use super::*;
+use crate::engine::exchange::MessageView;
 use crate::{engine::queue::QueueDeclare, error::ReplyCode};
 
 mod changes;
+mod kinds;
 mod model;
 mod restart;
 mod routing;
@@ -42,10 +44,15 @@ impl Random {
 const ME: ConnectionId = ConnectionId(1);
 const OTHER: ConnectionId = ConnectionId(2);
 
+/// No property flags.
+const NO_PROPERTIES: [u8; 2] = [0, 0];
+
 /// The handle of a queue is its name here.
 type Names = Topology<String>;
 
 impl Handle for String {
+    type History = ();
+
     /// The first bytes of the name, so that short names have different numbers.
     fn id(&self) -> QueueId {
         QueueId(self.bytes().take(8).fold(0, |id, byte| id << 8 | u64::from(byte)))
@@ -107,13 +114,19 @@ fn bind_exchange(topology: &mut Names, to: &str, source: &str, key: &str) {
 }
 
 fn routed(topology: &Names, exchange: &str, key: &str) -> Vec<String> {
-    let mut targets = Vec::new();
-    topology.route(exchange, key, || panic!("no headers exchange here"), &mut targets).unwrap();
-    targets.sort();
-    targets
+    let message = MessageView::new(&NO_PROPERTIES, 0);
+    let mut routed = topology.route(exchange, &[key], &message).unwrap();
+    assert!(!message.has_decoded_headers(), "no headers exchange here");
+    routed.queues.sort();
+    routed.queues
 }
 
-fn reply<T: std::fmt::Debug>(result: Result<T, AmqpError>) -> String {
+/// Property bytes with nothing but headers.
+fn with_headers(headers: &FieldTable) -> Vec<u8> {
+    crate::wire::properties::with_headers(&NO_PROPERTIES, headers).unwrap()
+}
+
+fn reply<T: fmt::Debug>(result: Result<T, AmqpError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.scope, crate::error::Scope::Channel);
     error.reply_text()

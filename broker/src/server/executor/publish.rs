@@ -1,5 +1,6 @@
 //! Publishing: checks in RabbitMQ's order, routing, and transactions.
 
+use crate::engine::exchange::MessageView;
 use crate::engine::queue::type_name;
 use crate::engine::topology::Topology;
 use crate::error::AmqpError;
@@ -7,6 +8,7 @@ use crate::server::access::{Permission, Resource};
 use crate::server::executor::batch::{Batch, PendingConfirm};
 use crate::server::executor::routes::Route;
 use crate::server::executor::{Answer, Executor};
+use crate::server::history::Attempt;
 use crate::server::queue_handle::QueueHandle;
 use crate::server::vhost::{REPLY_TO_PREFIX, Registry};
 use crate::session::action::{Publish, Reply, Settle, Settlement};
@@ -122,23 +124,56 @@ impl Executor {
         let at = match self.routes.find(generation, exchange, routing_key) {
             Some(at) => at,
             None => {
-                let (route, by_headers) =
-                    vhost.read(|registry| find_route(registry, &message, &[text(routing_key)]))?;
-                if by_headers {
-                    return Ok(gather(&mut self.batch, &route, message));
+                let keys = [text(routing_key)];
+                let random = self.chance.next_bits();
+                let (route, varies) = vhost.read(|registry| find_route(registry, &message, &keys, random))?;
+                if varies {
+                    return self.gather_uncached(&route, message, &[]);
                 }
                 self.routes.insert(exchange, routing_key, route)
             }
         };
-        Ok(gather(&mut self.batch, self.routes.get(at), message))
+        let route = self.routes.get(at);
+        if route.keep(&message, Attempt::First, &self.shared.histories).is_err() {
+            // What the cache has of this generation is too old already.
+            self.routes.clear();
+            return self.gather_again(message, &[]);
+        }
+        Ok(gather(&mut self.batch, route, message))
+    }
+
+    /// Gathers the message for the queues of a route that was found for it alone.
+    fn gather_uncached(
+        &mut self,
+        route: &Route,
+        message: Message,
+        more_keys: &[String],
+    ) -> Result<Gathered, AmqpError> {
+        if route.keep(&message, Attempt::First, &self.shared.histories).is_err() {
+            return self.gather_again(message, more_keys);
+        }
+        Ok(gather(&mut self.batch, route, message))
+    }
+
+    /// A binding was made from a recent history exchange after the message was routed: finds the way anew, until it fits.
+    #[cold]
+    fn gather_again(&mut self, message: Message, more_keys: &[String]) -> Result<Gathered, AmqpError> {
+        loop {
+            let random = self.chance.next_bits();
+            let keys = all_keys(&message, more_keys);
+            let (route, _) = self.vhost()?.read(|registry| find_route(registry, &message, &keys, random))?;
+            if route.keep(&message, Attempt::Again, &self.shared.histories).is_ok() {
+                return Ok(gather(&mut self.batch, &route, message));
+            }
+        }
     }
 
     /// The same for a message with CC or BCC keys, which are its own.
     fn gather_by_keys(&mut self, message: Message, more_keys: &[String]) -> Result<Gathered, AmqpError> {
-        let mut keys = vec![text(message.routing_key())];
-        keys.extend(more_keys.iter().map(String::as_str));
-        let (route, _) = self.vhost()?.read(|registry| find_route(registry, &message, &keys))?;
-        Ok(gather(&mut self.batch, &route, message))
+        let random = self.chance.next_bits();
+        let keys = all_keys(&message, more_keys);
+        let (route, _) = self.vhost()?.read(|registry| find_route(registry, &message, &keys, random))?;
+        self.gather_uncached(&route, message, more_keys)
     }
 
     /// Checks and rewrites properties: user-id, the address of a direct reply, CC and BCC.
@@ -177,7 +212,7 @@ impl Executor {
 }
 
 /// What became of a message that was routed.
-struct Gathered {
+pub(super) struct Gathered {
     /// Whether any queue stores it.
     stored: bool,
     /// The message, if no queue takes it.
@@ -185,7 +220,7 @@ struct Gathered {
 }
 
 /// Notes a message for all queues of a route; the last one gets it without another reference being counted.
-fn gather(batch: &mut Batch, route: &Route, message: Message) -> Gathered {
+pub(super) fn gather(batch: &mut Batch, route: &Route, message: Message) -> Gathered {
     let stored = route.durable && message.is_persistent();
     let Some((last, others)) = route.queues.split_last() else {
         return Gathered { stored: false, unrouted: Some(message) };
@@ -198,27 +233,38 @@ fn gather(batch: &mut Batch, route: &Route, message: Message) -> Gathered {
 }
 
 /// Names in a message were checked to be UTF-8 when they were read.
-fn text(bytes: &[u8]) -> &str {
+pub(super) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Finds the queues for a message under the given keys, and says whether its headers took part in that.
-fn find_route(registry: &Registry, message: &Message, keys: &[&str]) -> Result<(Route, bool), AmqpError> {
-    let exchange = text(message.exchange());
-    let topology: &Topology<QueueHandle> = &registry.topology;
-    let mut queues = Vec::new();
-    topology.route_all(exchange, keys, || headers_of(message), &mut queues)?;
-    if exchange.is_empty() {
-        let replies = keys.iter().filter(|key| key.starts_with(REPLY_TO_PREFIX));
-        queues.extend(replies.filter_map(|key| registry.replies.get(*key).cloned()));
-    }
-    Ok((Route::new(queues), topology.depends_on_headers(exchange)))
+/// The message's own routing key, then those of its headers.
+fn all_keys<'a>(message: &'a Message, more_keys: &'a [String]) -> Vec<&'a str> {
+    [text(message.routing_key())].into_iter().chain(more_keys.iter().map(String::as_str)).collect()
 }
 
-fn headers_of(message: &Message) -> FieldTable {
+/// Finds the queues for a message under the given keys, and says whether another message with the same keys may go elsewhere.
+fn find_route(
+    registry: &Registry,
+    message: &Message,
+    keys: &[&str],
+    random: u64,
+) -> Result<(Route, bool), AmqpError> {
+    let exchange = text(message.exchange());
+    let topology: &Topology<QueueHandle> = &registry.topology;
+    let mut routed = topology.route(exchange, keys, &MessageView::new(message.properties(), random))?;
+    if exchange.is_empty() {
+        let replies = keys.iter().filter(|key| key.starts_with(REPLY_TO_PREFIX));
+        routed.queues.extend(replies.filter_map(|key| registry.replies.get(*key).cloned()));
+    }
+    Ok((Route::new(routed), topology.varies_by_message(exchange)))
+}
+
+/// The keys in the CC header of a message that was checked when it came.
+pub(super) fn cc_keys(message: &Message) -> Vec<String> {
     Properties::parse(message.properties())
         .ok()
-        .and_then(|properties| properties.headers())
+        .filter(|properties| properties.has_header(CC.as_bytes()))
+        .and_then(|properties| extra_keys(&properties.headers()?, CC).ok())
         .unwrap_or_default()
 }
 

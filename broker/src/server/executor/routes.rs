@@ -1,12 +1,16 @@
 //! [`RouteCache`]: the queues that an exchange and a routing key lead to, remembered by one connection.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::engine::topology::{History, Routed};
 use crate::limits::ROUTE_CACHE_ENTRIES_MAX;
+use crate::server::history::{Attempt, HistoryBudget, HistoryHandle, SharedHistory, Stale};
 use crate::server::queue_handle::QueueHandle;
+use crate::wire::message::Message;
 
 /// Where messages with one exchange and routing key go.
 #[derive(Debug, Default)]
@@ -15,12 +19,26 @@ pub(super) struct Route {
     pub(super) queues: Vec<QueueHandle>,
     /// Whether any of them survives a restart.
     pub(super) durable: bool,
+    /// The recent histories that the messages enter.
+    histories: Vec<History<HistoryHandle>>,
 }
 
 impl Route {
-    pub(super) fn new(queues: Vec<QueueHandle>) -> Self {
+    pub(super) fn new(routed: Routed<QueueHandle>) -> Self {
+        let Routed { queues, histories } = routed;
         let durable = queues.iter().any(|queue| queue.options().durable);
-        Self { queues, durable }
+        Self { queues, durable, histories }
+    }
+
+    /// Enters a message in the histories on its way; the route is too old if one of them has a newer binding.
+    #[inline]
+    pub(super) fn keep(
+        &self,
+        message: &Message,
+        attempt: Attempt,
+        budget: &Arc<HistoryBudget>,
+    ) -> Result<(), Stale> {
+        self.histories.iter().try_for_each(|history| SharedHistory::keep(history, message, attempt, budget))
     }
 }
 
@@ -103,7 +121,6 @@ impl RouteCache {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;
@@ -114,6 +131,10 @@ mod tests {
     use crate::server::queue_handle::{Backing, SharedQueue};
     use crate::server::timers::Timers;
     use crate::store::MemoryStore;
+
+    fn routed(queues: Vec<QueueHandle>) -> Routed<QueueHandle> {
+        Routed { queues, histories: Vec::new() }
+    }
 
     #[test]
     fn exchange_and_routing_key_are_told_apart() {
@@ -153,13 +174,13 @@ mod tests {
             timers: Arc::new(Timers::new(Clock::new(Instant::now(), 0))),
         };
         let queue = SharedQueue::new(QueueId(1), Arc::new(options), backing);
-        let wide = || Route::new(vec![queue.clone(); HANDLES_MAX / 4]);
+        let wide = || Route::new(routed(vec![queue.clone(); HANDLES_MAX / 4]));
         let mut cache = RouteCache::default();
         for number in 0..4 {
             cache.insert(b"", &[number], wide());
         }
         assert_eq!(cache.entries.len(), 4);
-        let last = cache.insert(b"", b"more", Route::new(vec![queue.clone()]));
+        let last = cache.insert(b"", b"more", Route::new(routed(vec![queue.clone()])));
         assert_eq!((last, cache.entries.len(), cache.handles), (0, 1, 1));
         cache.clear();
         assert_eq!((cache.handles, Arc::strong_count(&queue)), (0, 1));

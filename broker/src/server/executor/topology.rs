@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use amq_protocol::types::FieldTable;
-
 use crate::engine::exchange::ExchangeOptions;
 use crate::engine::queue::{QueueDeclare, QueueOptions};
 use crate::engine::topology::{Destination, QueueName};
@@ -13,7 +11,7 @@ use crate::server::executor::Executor;
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::server::random::random_bytes;
 use crate::server::vhost::{REPLY_TO_PREFIX, VHost};
-use crate::session::action::{BindingChange, TopologyReply, TopologyRequest};
+use crate::session::action::{TopologyReply, TopologyRequest};
 use crate::session::names::{REPLY_TO_QUEUE, unique_name};
 
 impl Executor {
@@ -80,24 +78,6 @@ impl Executor {
                 self.delete_queue(&queue, if_unused, if_empty)
             }
         }
-    }
-
-    fn bind(
-        &self,
-        change: BindingChange,
-        destination: Destination<'_>,
-        source: &str,
-        routing_key: &str,
-        arguments: &FieldTable,
-    ) -> Result<TopologyReply, AmqpError> {
-        let by = self.connection;
-        self.vhost()?.write(|registry| match change {
-            BindingChange::Bind => registry.topology.bind(destination, source, routing_key, arguments, by),
-            BindingChange::Unbind => {
-                registry.topology.unbind(destination, source, routing_key, arguments, by)
-            }
-        })?;
-        Ok(TopologyReply::Done)
     }
 
     /// A passive declare; also how a responder asks whether the client behind a reply address still lives.

@@ -211,15 +211,15 @@ fn assert_routes_alike(one: &Names, other: &Names, random: &mut Random, what: &s
     let mut copies = 0;
     for exchange in EXCHANGES {
         let route = |topology: &Names| {
-            let mut targets = Vec::new();
-            let headers = || arguments(&[("h", text(header))]);
-            let routed = topology.route(exchange, key, headers, &mut targets);
-            targets.sort();
-            (routed, targets)
+            let properties = with_headers(&arguments(&[("h", text(header))]));
+            topology.route(exchange, &[key], &MessageView::new(&properties, 7)).map(|mut routed| {
+                routed.queues.sort();
+                routed.queues
+            })
         };
         let routes = route(one);
         assert_eq!(routes, route(other), "{what}, route {exchange} '{key}' {header}");
-        copies += routes.1.len();
+        copies += routes.map_or(0, |queues| queues.len());
     }
     copies
 }

@@ -16,23 +16,18 @@ fn publishing_needs_an_exchange_that_is_not_internal() {
     queue(&mut topology, "q");
     topology.declare_exchange(ExchangeOptions { internal: true, ..exchange("i", "fanout") }).unwrap();
     bind_queue(&mut topology, "q", "i", "");
-    let mut targets = Vec::new();
+    let message = MessageView::new(&NO_PROPERTIES, 0);
+    assert_eq!(reply(topology.route("x", &["k"], &message)), "NOT_FOUND - no exchange 'x' in vhost '/'");
     assert_eq!(
-        reply(topology.route("x", "k", no_arguments, &mut targets)),
-        "NOT_FOUND - no exchange 'x' in vhost '/'"
-    );
-    assert_eq!(
-        reply(topology.route("i", "k", no_arguments, &mut targets)),
+        reply(topology.route("i", &["k"], &message)),
         "ACCESS_REFUSED - cannot publish to internal exchange 'i' in vhost '/'"
     );
     assert!(topology.check_publish("i").is_err() && topology.check_publish("").is_ok());
-    assert!(targets.is_empty());
     // Messages reach it from other exchanges and from the broker itself.
     bind_exchange(&mut topology, "i", "amq.fanout", "");
     assert_eq!(routed(&topology, "amq.fanout", ""), ["q"]);
-    assert!(topology.route_internally("i", &[""], no_arguments, &mut targets));
-    assert_eq!(targets, ["q"]);
-    assert!(!topology.route_internally("x", &[""], no_arguments, &mut targets));
+    assert_eq!(topology.route_internally("i", &[""], &message).unwrap().queues, ["q"]);
+    assert!(topology.route_internally("x", &[""], &message).is_none());
 }
 
 #[test]
@@ -45,10 +40,10 @@ fn a_queue_gets_one_copy_by_however_many_ways() {
     bind_exchange(&mut topology, "amq.fanout", "amq.topic", "a.#");
     bind_queue(&mut topology, "q", "amq.fanout", "");
     assert_eq!(routed(&topology, "amq.topic", "a.b"), ["q"]);
-    let mut targets = Vec::new();
-    topology.route_all("amq.topic", &["a.b", "x", "a.b"], no_arguments, &mut targets).unwrap();
-    topology.route_all("", &["q", "q", "x"], no_arguments, &mut targets).unwrap();
-    assert_eq!(targets, ["q", "q"], "one for each of the two messages");
+    let message = MessageView::new(&NO_PROPERTIES, 0);
+    for (exchange, keys) in [("amq.topic", ["a.b", "x", "a.b"]), ("", ["q", "q", "x"])] {
+        assert_eq!(topology.route(exchange, &keys, &message).unwrap().queues, ["q"]);
+    }
 }
 
 #[test]
@@ -80,7 +75,7 @@ fn a_long_chain_of_exchanges_does_not_exhaust_the_stack() {
     }
     bind_queue(&mut topology, "q", "19999", "");
     assert_eq!(routed(&topology, "0", ""), ["q"]);
-    assert!(!topology.depends_on_headers("0"));
+    assert!(!topology.varies_by_message("0"));
     topology.remove_queue("q").unwrap();
     assert_eq!(topology.exchanges().count(), 7, "all of the chain went with its end");
 }
@@ -130,27 +125,25 @@ fn a_cycle_of_alternate_exchanges_ends() {
 }
 
 #[test]
-fn headers_are_decoded_at_most_once_and_only_where_they_decide() {
+fn headers_are_decoded_only_where_they_decide() {
     let mut topology = Names::new("/");
     for name in ["q", "r"] {
         queue(&mut topology, name);
     }
-    let decoded = Cell::new(0);
-    let headers = || {
-        decoded.set(decoded.get() + 1);
-        arguments(&[("k", text("v"))])
-    };
-    let mut targets = Vec::new();
-    topology.route("amq.headers", "", headers, &mut targets).unwrap();
-    topology.route("amq.direct", "", headers, &mut targets).unwrap();
-    assert_eq!((decoded.get(), targets.len()), (0, 0));
+    let properties = with_headers(&arguments(&[("k", text("v"))]));
+    let message = MessageView::new(&properties, 0);
+    for exchange in ["amq.headers", "amq.direct"] {
+        assert!(topology.route(exchange, &[""], &message).unwrap().queues.is_empty());
+    }
+    assert!(!message.has_decoded_headers());
     let wanted = arguments(&[("k", text("v"))]);
     topology.bind(Destination::Queue("q"), "amq.headers", "", &wanted, ME).unwrap();
     topology.bind(Destination::Queue("r"), "amq.match", "", &wanted, ME).unwrap();
     topology.bind(Destination::Exchange("amq.match"), "amq.headers", "", &wanted, ME).unwrap();
-    topology.route("amq.headers", "", headers, &mut targets).unwrap();
+    let mut targets = topology.route("amq.headers", &[""], &message).unwrap().queues;
     targets.sort();
-    assert_eq!((decoded.get(), targets.as_slice()), (1, ["q".to_owned(), "r".to_owned()].as_slice()));
+    assert_eq!(targets, ["q", "r"]);
+    assert!(message.has_decoded_headers());
 }
 
 #[test]
@@ -161,11 +154,11 @@ fn routes_depend_on_headers_also_through_other_exchanges() {
     topology.declare_exchange(with_alternate("loop", "fanout", "loop")).unwrap();
     bind_exchange(&mut topology, "loop", "loop", "");
     for (name, depends) in [("amq.headers", true), ("amq.match", true), ("bound", false), ("ae", false)] {
-        assert_eq!(topology.depends_on_headers(name), depends, "{name}");
+        assert_eq!(topology.varies_by_message(name), depends, "{name}");
     }
     bind_exchange(&mut topology, "amq.headers", "bound", "");
     for (name, depends) in [("bound", true), ("ae", true), ("", false), ("loop", false), ("x", false)] {
-        assert_eq!(topology.depends_on_headers(name), depends, "{name}");
+        assert_eq!(topology.varies_by_message(name), depends, "{name}");
     }
 }
 
