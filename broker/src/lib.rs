@@ -2,6 +2,7 @@
 //!
 //! The layers, from the bytes up: [`wire`], [`session`], [`engine`], [`store`], [`server`].
 
+pub mod access;
 pub mod clock;
 pub mod config;
 pub mod engine;

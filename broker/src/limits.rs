@@ -72,3 +72,28 @@ pub const CLIENT_PROPERTY_BYTES_MAX: usize = 256;
 /// Entries of a message's `x-death` header at most; the oldest are forgotten. Far more than the queues of any sensible circuit,
 /// and few enough to fit a frame.
 pub const DEATHS_PER_MESSAGE_MAX: usize = 128;
+
+/// The name of a user or virtual host, in bytes: `connection.open` carries a virtual host's as a short string.
+pub const ACCESS_NAME_BYTES_MAX: usize = 255;
+
+/// A password, in bytes. What a frame before `connection.tune-ok` can carry, tokens among them.
+pub const PASSWORD_BYTES_MAX: usize = FRAME_BEFORE_TUNE_BYTES_MAX as usize;
+
+/// Users. They are in memory, and all of them in each listing.
+pub const USERS_MAX: usize = 100_000;
+
+/// Virtual hosts. Each has its predeclared exchanges and takes some kilobytes.
+pub const VHOSTS_MAX: usize = 10_000;
+
+/// Exchanges for which one user has topic permissions in one virtual host.
+pub const TOPIC_PERMISSIONS_MAX: usize = 1000;
+
+/// The pattern of a permission, in bytes. Enough for a list of some dozens of names.
+pub const PERMISSION_BYTES_MAX: usize = 4096;
+
+/// What the pattern of a permission may take up when it is compiled, in bytes.
+pub const PERMISSION_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+
+/// How often matching a name with a permission may turn back before that counts as no match: well below a millisecond, because
+/// it happens while a client's methods are carried out.
+pub const PERMISSION_BACKTRACKS_MAX: usize = 10_000;

@@ -31,11 +31,20 @@ const IMPURE: &[&str] = &[
 ];
 
 const LAYERS: &[Layer] = &[
+    Layer { name: "access", may_use: &["error", "limits"], never: IMPURE },
     Layer { name: "wire", may_use: &["error", "limits", "metrics"], never: IMPURE },
     Layer { name: "session", may_use: &["wire", "clock", "error", "limits", "metrics"], never: IMPURE },
     Layer {
         name: "engine",
-        may_use: &["wire::properties", "wire::message", "wire::table", "error", "limits", "metrics"],
+        may_use: &[
+            "access",
+            "wire::properties",
+            "wire::message",
+            "wire::table",
+            "error",
+            "limits",
+            "metrics",
+        ],
         never: IMPURE,
     },
     Layer {
@@ -162,6 +171,11 @@ fn violations_of_layers_are_found_and_nothing_else() {
         ("broker/src/engine/a.rs", "use crate::wire::{message::Message, frame};\n", 1),
         ("broker/src/engine/a.rs", "#[cfg(test)]\nmod tests { use std::thread; use crate::store::X; }\n", 0),
         ("broker/src/engine/tests.rs", "use crate::session::X;\n", 0),
+        (
+            "broker/src/access/a.rs",
+            "use crate::limits::X;\nuse crate::engine::X;\nlet n = Instant::now();\n",
+            2,
+        ),
         ("broker/src/store/a.rs", "use crate::engine::X;\nuse std::thread;\nuse std::sync::Mutex;\n", 0),
         ("broker/src/store/a.rs", "use crate::session::X;\nuse tokio::sync::watch;\n", 2),
         ("broker/src/server/a.rs", "use crate::session::X;\nuse tokio::sync::watch;\n", 0),
