@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use crate::wire::message::Message;
 
-use consumers::{ConsumerKey, Consumers, Turn};
+use consumers::Consumers;
 use extras::Extras;
 use levels::Levels;
 use ready::{ReadyMessage, held_bytes};
 use unacked::{UnackedMessage, UnackedMessages};
 
 mod consumers;
+mod deadlines;
+mod death;
+mod deliver;
 mod effect;
 mod expiry;
 mod extras;
@@ -25,6 +28,7 @@ mod paging;
 mod ready;
 mod settings;
 mod survey;
+mod timeouts;
 mod unacked;
 
 pub use effect::{Effect, Enqueued, NothingTaken, QueueCounters, Removed, SeqRange, Taken};
@@ -147,39 +151,16 @@ impl Queue {
         gate: &mut (impl ChannelGate + ?Sized),
         effects: &mut Vec<Effect>,
     ) -> Enqueued {
-        let _ = (now_ms, gate, effects);
-        let number = self.levels.level_of(message.priority());
-        let level = self.levels.put(number);
-        let seq = level.next_seq;
-        level.next_seq = Seq(seq.0 + 1);
+        let expires_ms = message.expires_ms();
+        if (self.extras.is_some() || expires_ms.is_some()) && !self.deleted {
+            return self.enqueue_checked(message, expires_ms, now_ms, gate, effects);
+        }
+        let (level, entry) = self.number(message);
         if !self.deleted {
-            self.memory_bytes += held_bytes(&message);
-            let stored = self.options.durable && message.is_persistent();
-            level.ready.push(ReadyMessage { seq, message, returned: 0, stored });
+            self.memory_bytes += held_bytes(&entry.message);
+            self.levels.put(level).ready.push(entry);
         }
-        Enqueued::Accepted { level: number, seq }
-    }
-
-    /// Delivers until no message is ready in memory or no consumer can take one: message by message to the consumers of
-    /// the highest priority that has an eligible one, in turn. Messages of the highest level first.
-    pub fn dispatch(
-        &mut self,
-        now_ms: u64,
-        gate: &mut (impl ChannelGate + ?Sized),
-        effects: &mut Vec<Effect>,
-    ) {
-        let _ = now_ms;
-        let mut delivered = None;
-        loop {
-            let level = self.levels.top();
-            if !self.levels.at(level).ready.has_next() {
-                break;
-            }
-            let Some(turn) = self.consumers.next(gate) else { break };
-            let Some(entry) = self.levels.at_mut(level).ready.pop() else { break };
-            self.deliver(level, entry, &turn, &mut delivered, effects);
-        }
-        effects.extend(delivered.map(|(level, up_to)| Effect::Delivered { level, up_to }));
+        Enqueued::Accepted { level, seq: Seq(self.levels.at(level).next_seq.0 - 1) }
     }
 
     /// Settles outstanding deliveries. Requeued messages return to their places and count as redelivered. Credit goes
@@ -199,14 +180,23 @@ impl Queue {
                 self.consumers.settled(holder);
             }
             match settlement {
-                Settlement::Ack | Settlement::Discard => {
+                Settlement::Ack => {
                     self.memory_bytes -= held_bytes(&message);
                     if stored {
                         effects.push(Effect::Settled { level, seq });
                     }
                 }
+                Settlement::Discard => {
+                    let entry = ReadyMessage { seq, message, returned: count, stored };
+                    self.give_up(level, entry, DeathReason::Rejected, effects);
+                }
+                Settlement::Requeue if self.returns_too_often(count) => {
+                    let entry = ReadyMessage { seq, message, returned: count, stored };
+                    self.give_up(level, entry, DeathReason::DeliveryLimit, effects);
+                }
                 Settlement::Requeue => {
                     let count = count.saturating_add(1);
+                    self.note_deadline(level, seq, &message);
                     if stored && self.options.durable {
                         effects.push(Effect::Returned { level, seq, count });
                     }
@@ -220,29 +210,6 @@ impl Queue {
             }
         }
         self.levels.put_back_all(returned);
-    }
-
-    /// Takes one message for `basic.get`, whatever prefetch limits there are.
-    ///
-    /// # Errors
-    ///
-    /// If there is none, or it is not in memory.
-    pub fn take(
-        &mut self,
-        ack_mode: AckMode,
-        now_ms: u64,
-        effects: &mut Vec<Effect>,
-    ) -> Result<Taken, NothingTaken> {
-        let _ = (now_ms, effects);
-        let level = self.levels.top();
-        let Some(entry) = self.levels.at_mut(level).ready.pop() else {
-            let empty = self.levels.len() == 0;
-            return Err(if empty { NothingTaken::Empty } else { NothingTaken::PagedOut });
-        };
-        let HandedOut { message, slot, redelivered, delivery_count, settled, delivered } =
-            self.hand_out(level, entry, ack_mode, None);
-        let remaining = self.ready_count();
-        Ok(Taken { message, slot, redelivered, delivery_count, level, remaining, settled, delivered })
     }
 
     /// Registers a consumer; it gets messages with the next [`Queue::dispatch`].
@@ -276,12 +243,13 @@ impl Queue {
         let mut all = Vec::new();
         for (level, messages) in self.levels.iter_mut() {
             let removed = std::mem::take(&mut messages.ready);
-            self.memory_bytes -= removed.iter().map(|entry| held_bytes(&entry.message)).sum::<usize>();
+            self.memory_bytes -= removed.held_bytes();
             if removed.any_stored() {
                 effects.push(Effect::Purged { level, ranges: removed.ranges().into() });
             }
             all.push(removed);
         }
+        self.forget_deadlines();
         Removed { ready: count, _messages: (all, UnackedMessages::default()) }
     }
 
@@ -293,6 +261,7 @@ impl Queue {
         self.consumers.clear();
         self.memory_bytes = 0;
         self.deleted = true;
+        self.extras = None;
         let ready = self.levels.iter_mut().map(|(_, level)| std::mem::take(&mut level.ready)).collect();
         Removed { ready: count, _messages: (ready, std::mem::take(&mut self.unacked)) }
     }
@@ -340,71 +309,21 @@ impl Queue {
         self.consumers.unacked_of(consumer)
     }
 
-    /// What its messages, ready and unacked, occupy in memory; paged ones do not. A message in several queues counts in each.
+    /// What its messages, ready and unacked, occupy in memory; of paged ones at most a note of when they expire. A message in several queues counts in each.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
 
-    /// Gives a message to a consumer. `delivered` is what the store is to know of this dispatch's deliveries.
-    fn deliver(
-        &mut self,
-        level: u8,
-        entry: ReadyMessage,
-        turn: &Turn,
-        delivered: &mut Option<(u8, Seq)>,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.consumers.delivered(turn, entry.message.body().len());
-        let HandedOut { message, slot, redelivered, delivery_count, settled, delivered: furthest } =
-            self.hand_out(level, entry, turn.ack_mode, Some(turn.key));
-        let consumer = turn.consumer();
-        effects.push(Effect::Deliver { consumer, slot, redelivered, delivery_count, message });
-        effects.extend(settled.map(|seq| Effect::Settled { level, seq }));
-        if let Some(seq) = furthest {
-            let before = delivered.replace((level, seq)).filter(|before| before.0 != level);
-            effects.extend(before.map(|(level, up_to)| Effect::Delivered { level, up_to }));
-        }
+    /// Gives a new message its level and number.
+    fn number(&mut self, message: Message) -> (u8, ReadyMessage) {
+        let number = self.levels.level_of(message.priority());
+        let level = self.levels.at_mut(number);
+        let seq = level.next_seq;
+        level.next_seq = Seq(seq.0 + 1);
+        let stored = self.options.durable && message.is_persistent();
+        (number, ReadyMessage { seq, message, returned: 0, stored })
     }
-
-    /// Books a message that leaves for the outside: it stays outstanding in a slot, or is gone.
-    fn hand_out(
-        &mut self,
-        level: u8,
-        entry: ReadyMessage,
-        ack_mode: AckMode,
-        holder: Option<ConsumerKey>,
-    ) -> HandedOut {
-        let ReadyMessage { seq, message, returned, stored } = entry;
-        let place = self.levels.at_mut(level);
-        let redelivered = returned > 0 || seq < place.restored_delivered;
-        let first_time = place.note_delivery(seq);
-        let delivery_count = 0;
-        match ack_mode {
-            AckMode::Manual => {
-                let unacked =
-                    UnackedMessage { level, seq, message: message.clone(), holder, returned, stored };
-                let slot = self.unacked.insert(unacked);
-                let delivered = (first_time && stored && self.options.durable).then_some(seq);
-                HandedOut { message, slot, redelivered, delivery_count, settled: None, delivered }
-            }
-            AckMode::Automatic => {
-                self.memory_bytes -= held_bytes(&message);
-                let settled = stored.then_some(seq);
-                HandedOut { message, slot: NO_SLOT, redelivered, delivery_count, settled, delivered: None }
-            }
-        }
-    }
-}
-
-/// A message on its way to the outside, and what that means for the store.
-struct HandedOut {
-    message: Message,
-    slot: u32,
-    redelivered: bool,
-    delivery_count: u16,
-    settled: Option<Seq>,
-    delivered: Option<Seq>,
 }
 
 #[cfg(test)]

@@ -199,6 +199,16 @@ impl Consumers {
         (consumer.ack_mode == AckMode::Manual).then_some(consumer.unacked)
     }
 
+    /// Who this is, if it is still there.
+    pub(super) fn id(&self, key: ConsumerKey) -> Option<ConsumerId> {
+        match self.slots.get(key.index as usize)? {
+            Slot::Taken(consumer) if consumer.generation == key.generation => {
+                Some(id_of(key.index, key.generation))
+            }
+            _ => None,
+        }
+    }
+
     /// All of them, in no particular order.
     pub(super) fn ids(&self) -> impl Iterator<Item = ConsumerId> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match slot {

@@ -106,6 +106,12 @@ impl Levels {
         higher.top
     }
 
+    /// The lowest level with messages, in memory or not; 0 if there are none.
+    pub(super) fn bottom(&self) -> u8 {
+        let used = |(level, messages): (u8, &Level)| (messages.ready.len() > 0).then_some(level);
+        self.iter().find_map(used).unwrap_or(0)
+    }
+
     /// Looks for the highest level with messages after they were put in one by one.
     pub(super) fn find_top(&mut self) {
         if let Some(higher) = &mut self.higher {
@@ -121,7 +127,7 @@ impl Levels {
     /// All levels, to change them.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u8, &mut Level)> {
         let higher = self.higher.iter_mut().flat_map(|higher| higher.levels.iter_mut());
-        (0..).zip(std::iter::once(&mut self.lowest).chain(higher))
+        (0..=u8::MAX).zip(std::iter::once(&mut self.lowest).chain(higher))
     }
 
     /// How many messages there are.

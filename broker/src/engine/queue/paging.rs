@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::levels::Level;
 use super::ready::ReadyMessages;
 use super::{Queue, QueueOptions, Removed, Seq, UnackedMessages};
 use crate::wire::message::Message;
@@ -42,8 +43,6 @@ pub struct WantedRange {
     /// How many loads were taken in until now: messages may leave memory a second time as a range that begins with the same
     /// one.
     pub(super) page_ins: u32,
-    /// How many of its messages had left it without being loaded.
-    pub(super) departed: u64,
 }
 
 /// The beginning of a paged range as it was loaded from the store.
@@ -107,25 +106,56 @@ impl Queue {
     }
 
     /// What to load the beginning of: the paged range of the highest level that has one, if the messages that are delivered
-    /// before it occupy less than `low_bytes`.
+    /// before it have less than `low_bytes`; else one of a level that lacks its first message and must have it.
     #[must_use]
     pub fn page_in_wanted(&self, low_bytes: usize) -> Option<WantedRange> {
-        self.levels.iter().rev().find_map(|(number, level)| {
-            let wanted = level.ready.page_in_wanted(low_bytes)?;
-            Some(WantedRange { level: number, ..wanted })
+        let mut ahead: u64 = 0;
+        let near = |(number, level): (u8, &Level)| {
+            let ahead_bytes = usize::try_from(ahead).unwrap_or(usize::MAX);
+            let wanted = level.ready.page_in_wanted(low_bytes.saturating_sub(ahead_bytes));
+            ahead += level.ready.body_bytes();
+            wanted.map(|wanted| WantedRange { level: number, ..wanted })
+        };
+        self.levels.iter().rev().find_map(near).or_else(|| {
+            let level = self.level_to_load()?;
+            let wanted = self.levels.at(level).ready.page_in_wanted(1)?;
+            Some(WantedRange { level, ..wanted })
         })
     }
 
     /// Whether what [`Queue::page_in_wanted`] names is to be loaded although nobody consumes: it has to be expired or dropped.
     #[must_use]
     pub fn must_load(&self) -> bool {
-        false
+        self.level_to_load().is_some()
     }
 
     /// Takes loaded messages in; they are delivered with the next [`Queue::dispatch`]. Ignores them if they come
     /// too late: others were faster, or the queue was purged or deleted.
     pub fn page_in(&mut self, loaded: PagedIn) {
         let level = loaded.wanted.level;
-        self.memory_bytes += self.levels.at_mut(level).ready.page_in(loaded);
+        let mut expiring = Vec::new();
+        let met = |seq, message: &Message| {
+            if message.expires_ms().is_some() {
+                expiring.push((seq, message.clone()));
+            }
+        };
+        self.memory_bytes += self.levels.at_mut(level).ready.page_in(loaded, met);
+        for (seq, message) in expiring {
+            self.note_deadline(level, seq, &message);
+        }
+        if self.extras.is_some() {
+            self.refresh_due();
+        }
+    }
+
+    /// A level whose first message is not in memory although it must be: to learn when it expires, or to be dropped.
+    fn level_to_load(&self) -> Option<u8> {
+        self.extras.as_ref()?;
+        if self.has_excess() {
+            return Some(self.levels.bottom()).filter(|level| self.levels.at(*level).ready.lacks_head());
+        }
+        self.set(|settings| settings.message_ttl_ms)?;
+        let lacking = |(level, messages): (u8, &Level)| messages.ready.lacks_head().then_some(level);
+        self.levels.iter().find_map(lacking)
     }
 }

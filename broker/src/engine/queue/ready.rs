@@ -8,10 +8,11 @@
 use super::{Seq, SeqRange};
 use crate::wire::message::Message;
 
-use list::MessageList;
+use list::{Entry, MessageList};
 use paging::Paging;
 
 mod list;
+mod numbers;
 mod paging;
 
 /// What a message in a queue costs beside itself, in bytes.
@@ -26,6 +27,17 @@ pub(super) struct ReadyMessage {
     pub(super) returned: u16,
     /// The store keeps it.
     pub(super) stored: bool,
+}
+
+/// What became of a message that was to leave.
+#[derive(Debug)]
+pub(super) enum Departed {
+    /// Here it is.
+    FromMemory(ReadyMessage),
+    /// It was not in memory, and is not counted any more.
+    Paged,
+    /// It was not waiting.
+    NotThere,
 }
 
 impl ReadyMessage {
@@ -58,6 +70,32 @@ impl ReadyMessages {
     /// The bytes of the bodies of all of them.
     pub(super) fn body_bytes(&self) -> u64 {
         self.body_bytes
+    }
+
+    /// The first message, unless that one is not in memory.
+    pub(super) fn head(&self) -> Option<&Message> {
+        self.front.head()
+    }
+
+    /// Whether the first message is not in memory.
+    pub(super) fn lacks_head(&self) -> bool {
+        self.front.is_empty() && self.paging.is_some()
+    }
+
+    /// Takes out a message from wherever it is. The length of its body is needed if it is not in memory.
+    pub(super) fn remove(&mut self, seq: Seq, body_bytes: u64) -> Departed {
+        let entry = match &mut self.paging {
+            Some(paging) if seq > paging.range.last => paging.tail.remove(seq),
+            Some(paging) if seq >= paging.range.first => return self.remove_paged(seq, body_bytes),
+            Some(paging) => self.front.remove(seq).inspect(|entry| {
+                paging.front_bytes -= held_bytes(&entry.message);
+            }),
+            None => self.front.remove(seq),
+        };
+        entry.map_or(Departed::NotThere, |entry| {
+            self.body_bytes -= entry.body_bytes();
+            Departed::FromMemory(entry)
+        })
     }
 
     /// Whether [`ReadyMessages::pop`] would give one.
@@ -102,9 +140,13 @@ impl ReadyMessages {
         self.front.put_back_all(returned);
     }
 
-    /// Those in memory.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &ReadyMessage> {
-        self.front.iter().chain(self.paging.iter().flat_map(|paging| paging.tail()))
+    /// What those in memory occupy.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.iter().map(Entry::held_bytes).sum()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.front.iter().chain(self.paging.iter().flat_map(|paging| paging.tail.iter()))
     }
 
     /// The numbers of all of them, in as few ranges as contain no number of an outstanding message.

@@ -3,6 +3,8 @@
 //! A restored queue knows how many messages it has, but not which of them expire by themselves, nor their sizes. The server reads
 //! them once, in pieces, and tells.
 
+use super::deadlines::Deadline;
+use super::levels::Level;
 use super::{Effect, Queue, Seq, SeqRange};
 
 /// Messages of which the queue does not know enough.
@@ -29,19 +31,22 @@ impl Queue {
     /// What is to be looked at next; none when all is known. Limits in bytes are not enforced before.
     #[must_use]
     pub fn survey_wanted(&self) -> Option<SurveyWanted> {
-        None
+        let unknown = |(level, messages): (u8, &Level)| {
+            messages.ready.survey_wanted().map(|range| SurveyWanted { level, range })
+        };
+        self.levels.iter().find_map(unknown)
     }
 
     /// Takes in what was found from the beginning of the wanted range up to `up_to`. Some of it may have left the
-    /// queue meanwhile.
-    pub fn survey(
-        &mut self,
-        level: u8,
-        up_to: Seq,
-        surveyed: &[Surveyed],
-        now_ms: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let _ = (level, up_to, surveyed, now_ms, effects);
+    /// queue meanwhile. Dispatch afterwards.
+    pub fn survey(&mut self, level: u8, up_to: Seq, surveyed: &[Surveyed], effects: &mut Vec<Effect>) {
+        for found in self.levels.at_mut(level).ready.survey(up_to, surveyed) {
+            let Some(due_ms) = found.expires_ms else { continue };
+            let extras = self.extras.get_or_insert_default();
+            let deadline = Deadline { due_ms, level, seq: found.seq };
+            self.memory_bytes += extras.deadlines.add(deadline, found.body_bytes);
+            extras.due_ms = extras.due_ms.min(due_ms);
+        }
+        self.drop_excess(effects);
     }
 }

@@ -1,5 +1,9 @@
 //! The queue by named scenarios, and at random against naive models.
 
+mod expiry;
+mod features;
+mod levels;
+mod limits;
 mod model;
 mod paging;
 mod paging_model;

@@ -27,6 +27,14 @@ pub(super) struct UnackedMessage {
     pub(super) stored: bool,
 }
 
+/// What tells a delivery from others that used its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outstanding {
+    place: Place,
+    returned: u16,
+    pub(super) holder: Option<ConsumerKey>,
+}
+
 /// All of an [`UnackedMessage`] beside the message and its number, in as many bytes as a list of millions can afford:
 /// the holder in the low bits, 0 for none; whether it is stored in the next one; how often it was returned in the high 16.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +66,7 @@ impl Note {
 }
 
 /// A level and a number: the level in the high 8 bits. At a million messages a second, the numbers last 2000 years.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place(u64);
 
 const SEQ_BITS: u32 = 56;
@@ -90,6 +98,17 @@ enum Slot {
         older: u32,
         newer: u32,
     },
+}
+
+impl Slot {
+    fn outstanding(&self) -> Option<Outstanding> {
+        match self {
+            Self::Occupied { place, note, .. } => {
+                Some(Outstanding { place: *place, returned: note.returned(), holder: note.holder() })
+            }
+            Self::Free { .. } => None,
+        }
+    }
 }
 
 /// The outstanding messages by slot.
@@ -128,6 +147,16 @@ impl UnackedMessages {
         let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot != NONE);
         self.slots.push(occupied);
         slot.expect("fewer than 2^32 - 1 deliveries fit into memory")
+    }
+
+    /// What is in a slot.
+    pub(super) fn look(&self, slot: u32) -> Option<Outstanding> {
+        self.slots.get(slot as usize).and_then(Slot::outstanding)
+    }
+
+    /// All that is outstanding, by slot.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, Outstanding)> {
+        (0..).zip(&self.slots).filter_map(|(slot, what)| Some((slot, what.outstanding()?)))
     }
 
     /// Takes a message out; none if the slot holds none.

@@ -46,7 +46,7 @@ impl SharedQueue {
             let page_out = |(level, newest): (u8, &Option<Seq>)| {
                 newest.map(|newest| state.queue.page_out(level, newest, front_bytes))
             };
-            (0..).zip(&staged.newest).filter_map(page_out).collect()
+            (0..=u8::MAX).zip(&staged.newest).filter_map(page_out).collect()
         })
     }
 

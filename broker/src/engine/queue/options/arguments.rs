@@ -74,7 +74,7 @@ static RULES: &[Rule] = &[
     rule("x-dead-letter-routing-key", Known::Everywhere, Check::DeadLetterRoutingKey, Promise::NotYet),
     rule(
         "x-dead-letter-strategy",
-        Known::Quorum,
+        Known::Everywhere,
         Check::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy"),
         Promise::NotYet,
     ),
@@ -96,7 +96,7 @@ static RULES: &[Rule] = &[
     rule(QUEUE_TYPE, Known::Everywhere, Check::Any, Promise::Kept),
     rule("x-quorum-initial-group-size", Known::Quorum, Check::Positive, Promise::NotYet),
     rule("x-quorum-target-group-size", Known::Quorum, Check::Positive, Promise::NotYet),
-    rule("x-delivery-limit", Known::Quorum, Check::Integer, Promise::NotYet),
+    rule("x-delivery-limit", Known::Everywhere, Check::Integer, Promise::NotYet),
     rule("x-queue-master-locator", Known::Classic, Check::Any, Promise::NotYet),
     rule(
         "x-queue-leader-locator",

@@ -105,7 +105,7 @@ fn values_at_the_bounds_are_accepted_in_any_width() {
 #[test]
 fn each_kind_of_queue_refuses_the_arguments_of_the_others() {
     let quorum = ("x-queue-type", text("quorum"));
-    for name in ["x-delivery-limit", "x-quorum-initial-group-size", "x-dead-letter-strategy", "x-max-age"] {
+    for name in ["x-max-in-memory-length", "x-quorum-initial-group-size", "x-max-age"] {
         let text = refusal(true, &[(name, int(3))]);
         assert_eq!(
             text,
@@ -129,6 +129,9 @@ fn each_kind_of_queue_refuses_the_arguments_of_the_others() {
     );
     let options = declare(true, &[quorum, ("x-delivery-limit", int(-1))]).unwrap();
     assert_eq!(options.kind, QueueKind::Quorum);
+    // RabbitMQ keeps these two for quorum queues.
+    let both = [("x-delivery-limit", int(3)), ("x-dead-letter-strategy", text("at-least-once"))];
+    assert_eq!(declare(true, &both).unwrap().kind, QueueKind::Classic);
 }
 
 #[test]

@@ -1,46 +1,123 @@
 //! [`MessageList`]: waiting messages in memory, in the order of their sequence numbers.
 //!
-//! New ones go to the end, returned ones back to where they were. Knows nothing of paging. Called by `ReadyMessages` only.
+//! New ones go to the end, returned ones back to where they were; one that leaves from between others leaves its place behind
+//! for a while. Knows nothing of paging. Called by `ReadyMessages` only.
 
 use std::collections::VecDeque;
 
-use super::ReadyMessage;
+use super::{ReadyMessage, held_bytes};
 use crate::engine::queue::{Seq, SeqRange};
+use crate::wire::message::Message;
 
 /// Below this capacity no memory is given back: a queue in use would allocate again at once.
 const CAPACITY_KEPT: usize = 16;
 
-/// Messages, ascending by sequence number.
+/// A message, or the place of one that has left from between others.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) seq: Seq,
+    /// None if it has left.
+    pub(super) message: Option<Message>,
+    returned: u16,
+    pub(super) stored: bool,
+}
+
+impl Entry {
+    fn into_ready(self) -> Option<ReadyMessage> {
+        let Self { seq, message, returned, stored } = self;
+        message.map(|message| ReadyMessage { seq, message, returned, stored })
+    }
+
+    /// What it occupies in memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, held_bytes)
+    }
+
+    /// The length of its body.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.message.as_ref().map_or(0, |message| message.body().len() as u64)
+    }
+}
+
+impl From<ReadyMessage> for Entry {
+    fn from(entry: ReadyMessage) -> Self {
+        let ReadyMessage { seq, message, returned, stored } = entry;
+        Self { seq, message: Some(message), returned, stored }
+    }
+}
+
+/// Messages, ascending by sequence number. The first one has not left.
 #[derive(Debug, Default)]
 pub(super) struct MessageList {
-    entries: VecDeque<ReadyMessage>,
+    entries: VecDeque<Entry>,
+    /// How many places have no message.
+    left: usize,
 }
 
 impl MessageList {
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.left
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
+    /// The first message.
+    pub(super) fn head(&self) -> Option<&Message> {
+        self.entries.front()?.message.as_ref()
+    }
+
     /// Adds a message whose number is larger than all before.
     pub(super) fn push(&mut self, entry: ReadyMessage) {
         debug_assert!(self.entries.back().is_none_or(|last| last.seq < entry.seq));
-        self.entries.push_back(entry);
+        self.entries.push_back(entry.into());
     }
 
     pub(super) fn pop(&mut self) -> Option<ReadyMessage> {
         let entry = self.entries.pop_front();
+        if self.left > 0 {
+            self.drop_places_in_front();
+        }
         self.give_back();
-        entry
+        entry?.into_ready()
+    }
+
+    /// Takes out the message with this number, wherever it is. What that costs does not depend on how many there are, over all
+    /// but the search: its place is left until there are more such places than messages.
+    pub(super) fn remove(&mut self, seq: Seq) -> Option<ReadyMessage> {
+        let place = self.place_of(seq);
+        let entry = self.entries.get_mut(place).filter(|entry| entry.seq == seq)?;
+        let (returned, stored) = (entry.returned, entry.stored);
+        let message = entry.message.take()?;
+        self.left += 1;
+        self.drop_places_in_front();
+        if self.left > CAPACITY_KEPT && self.left > self.entries.len() / 2 {
+            self.close_up();
+        }
+        Some(ReadyMessage { seq, message, returned, stored })
+    }
+
+    /// Does away with the places of messages that have left.
+    pub(super) fn close_up(&mut self) {
+        if self.left > 0 {
+            self.entries.retain(|entry| entry.message.is_some());
+            self.left = 0;
+            self.give_back();
+        }
+    }
+
+    fn drop_places_in_front(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.message.is_none()) {
+            self.entries.pop_front();
+            self.left -= 1;
+        }
     }
 
     /// Puts one message back to its place; moves the fewer of the entries before and behind it.
     pub(super) fn put_back(&mut self, entry: ReadyMessage) {
-        let place = self.entries.partition_point(|other| other.seq < entry.seq);
-        self.entries.insert(place, entry);
+        let place = self.place_of(entry.seq);
+        self.entries.insert(place, entry.into());
     }
 
     /// Puts several messages back to their places at the cost of their number and of the entries that lie before the
@@ -50,14 +127,15 @@ impl MessageList {
         let (Some(first), Some(last)) = (returned.first(), returned.last()) else {
             return;
         };
-        let behind_first = self.entries.partition_point(|entry| entry.seq < first.seq);
-        let before_last = self.entries.partition_point(|entry| entry.seq < last.seq);
+        let behind_first = self.place_of(first.seq);
+        let before_last = self.place_of(last.seq);
         self.entries.reserve(returned.len());
+        let returned = returned.into_iter().map(Entry::from);
         if before_last <= self.entries.len() - behind_first {
             let before: Vec<_> = self.entries.drain(..before_last).collect();
             merge(
                 before.into_iter().rev(),
-                returned.into_iter().rev(),
+                returned.rev(),
                 |left, right| left > right,
                 |entry| {
                     self.entries.push_front(entry);
@@ -67,7 +145,7 @@ impl MessageList {
             let behind: Vec<_> = self.entries.drain(behind_first..).collect();
             merge(
                 behind.into_iter(),
-                returned.into_iter(),
+                returned,
                 |left, right| left < right,
                 |entry| {
                     self.entries.push_back(entry);
@@ -76,8 +154,9 @@ impl MessageList {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &ReadyMessage> {
-        self.entries.iter()
+    /// The messages in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.message.is_some())
     }
 
     /// The number at this place.
@@ -90,42 +169,40 @@ impl MessageList {
         self.entries.front().map(|entry| entry.seq)
     }
 
-    /// The last number.
-    pub(super) fn last(&self) -> Option<Seq> {
-        self.entries.back().map(|entry| entry.seq)
-    }
-
     /// The entries from this place on.
-    pub(super) fn iter_from(&self, place: usize) -> impl Iterator<Item = &ReadyMessage> {
+    pub(super) fn iter_from(&self, place: usize) -> impl Iterator<Item = &Entry> {
         self.entries.range(place..)
     }
 
     /// The entries from this place on, to change what is noted about them.
-    pub(super) fn iter_mut_from(&mut self, place: usize) -> impl Iterator<Item = &mut ReadyMessage> {
+    pub(super) fn iter_mut_from(&mut self, place: usize) -> impl Iterator<Item = &mut Entry> {
         self.entries.range_mut(place..)
     }
 
-    /// Where the first message with this number or a larger one is.
+    /// Where the first entry with this number or a larger one is.
     pub(super) fn place_of(&self, seq: Seq) -> usize {
         self.entries.partition_point(|entry| entry.seq < seq)
     }
 
-    /// Takes off the first `count`.
+    /// Takes off the first `count`, after [`MessageList::close_up`].
     pub(super) fn split_front(&mut self, count: usize) -> Self {
+        debug_assert_eq!(self.left, 0);
         let entries = self.entries.drain(..count).collect();
         self.give_back();
-        Self { entries }
+        Self { entries, left: 0 }
     }
 
-    /// Takes off everything from this place on.
+    /// Takes off everything from this place on, after [`MessageList::close_up`].
     pub(super) fn split_back(&mut self, place: usize) -> Self {
+        debug_assert_eq!(self.left, 0);
         let entries = self.entries.split_off(place);
         self.give_back();
-        Self { entries }
+        Self { entries, left: 0 }
     }
 
     /// Adds `later`, all of whose numbers are larger, at the cost of the shorter of the two.
     pub(super) fn append(&mut self, mut later: Self) {
+        let left = self.left + later.left;
         if self.entries.len() < later.entries.len() {
             while let Some(entry) = self.entries.pop_back() {
                 later.entries.push_front(entry);
@@ -134,11 +211,12 @@ impl MessageList {
         } else {
             self.entries.append(&mut later.entries);
         }
+        self.left = left;
     }
 
     /// Adds the numbers to `ranges`, which end before them. A gap is a message that is outstanding or done.
     pub(super) fn add_ranges(&self, ranges: &mut Vec<SeqRange>) {
-        for entry in &self.entries {
+        for entry in self.iter() {
             super::add_range(ranges, SeqRange { first: entry.seq, last: entry.seq });
         }
     }
@@ -159,10 +237,10 @@ impl MessageList {
 
 /// Feeds two sorted runs to `put` as one.
 fn merge(
-    left: impl Iterator<Item = ReadyMessage>,
-    right: impl Iterator<Item = ReadyMessage>,
+    left: impl Iterator<Item = Entry>,
+    right: impl Iterator<Item = Entry>,
     goes_first: impl Fn(Seq, Seq) -> bool,
-    mut put: impl FnMut(ReadyMessage),
+    mut put: impl FnMut(Entry),
 ) {
     let (mut left, mut right) = (left.peekable(), right.peekable());
     loop {
@@ -181,7 +259,6 @@ fn merge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::message::Message;
 
     fn entry(seq: u64) -> ReadyMessage {
         ReadyMessage {
@@ -205,6 +282,7 @@ mod tests {
     #[test]
     fn an_entry_takes_24_bytes() {
         assert_eq!(size_of::<ReadyMessage>(), 24);
+        assert_eq!(size_of::<Entry>(), 24);
         assert_eq!(size_of::<Option<ReadyMessage>>(), 24);
     }
 

@@ -4,17 +4,24 @@
 //! order they have. Does no IO: it tells the queue what may go and takes in what was loaded. Called by `ReadyMessages` and
 //! the queue only.
 
-use super::{MessageList, ReadyMessage, ReadyMessages, held_bytes};
-use crate::engine::queue::{PagedIn, PagedRange, Seq, SeqRange, WantedRange};
+use super::numbers::Numbers;
+use super::{Departed, Entry, MessageList, ReadyMessage, ReadyMessages, held_bytes};
+use crate::engine::queue::{PagedIn, PagedRange, Seq, SeqRange, Surveyed, WantedRange};
 use crate::wire::message::Message;
 
 /// What follows the front while part of it is not in memory.
 #[derive(Debug)]
 pub(super) struct Paging {
     /// Never without messages.
-    range: PagedRange,
+    pub(super) range: PagedRange,
+    /// Those in the range that are not in the queue, although the store may still have them.
+    gone: Numbers,
+    /// The bytes of their bodies, as far as they are known.
+    body_bytes: u64,
+    /// Of these numbers in the range only the count is known.
+    pub(super) unknown: Option<SeqRange>,
     /// The newest messages.
-    tail: MessageList,
+    pub(super) tail: MessageList,
     /// What the front occupies. Known only here, so that a queue that pages nothing need not count.
     pub(super) front_bytes: usize,
 }
@@ -42,20 +49,49 @@ impl Paging {
         self.front_bytes += held_bytes(&entry.message);
     }
 
-    pub(super) fn tail(&self) -> impl Iterator<Item = &ReadyMessage> {
-        self.tail.iter()
+    pub(super) fn add_ranges(&self, ranges: &mut Vec<SeqRange>) {
+        let paged = SeqRange { first: self.range.first, last: self.range.last };
+        self.gone.gaps(paged).into_iter().for_each(|part| super::add_range(ranges, part));
+        self.tail.add_ranges(ranges);
     }
 
-    pub(super) fn add_ranges(&self, ranges: &mut Vec<SeqRange>) {
-        super::add_range(ranges, SeqRange { first: self.range.first, last: self.range.last });
-        self.tail.add_ranges(ranges);
+    /// Adds messages that follow. What is missing between them was never handed out and is done all the same.
+    fn extend(&mut self, run: &MessageList) {
+        for entry in run.iter() {
+            let next = Seq(self.range.last.0 + 1);
+            if self.range.count > 0 && next < entry.seq {
+                self.gone.add(SeqRange { first: next, last: Seq(entry.seq.0 - 1) });
+            }
+            self.range.last = entry.seq;
+            self.range.count += 1;
+            self.body_bytes += entry.body_bytes();
+        }
+    }
+
+    /// Nothing up to here is unknown any more.
+    fn surveyed_up_to(&mut self, seq: Seq) {
+        if let Some(unknown) = &mut self.unknown {
+            unknown.first = unknown.first.max(Seq(seq.0 + 1));
+        }
+        self.unknown = self.unknown.filter(|unknown| unknown.first <= unknown.last);
+    }
+
+    fn is_unknown(&self, seq: Seq) -> bool {
+        self.unknown.is_some_and(|unknown| unknown.first <= seq && seq <= unknown.last)
     }
 }
 
 impl ReadyMessages {
     /// Messages of which none is in memory.
     pub(in crate::engine::queue) fn all_paged(range: PagedRange) -> Self {
-        let paging = Paging { range, tail: MessageList::default(), front_bytes: 0 };
+        let paging = Paging {
+            range,
+            gone: Numbers::default(),
+            body_bytes: 0,
+            unknown: Some(SeqRange { first: range.first, last: range.last }),
+            tail: MessageList::default(),
+            front_bytes: 0,
+        };
         let paging = (range.count > 0).then(|| Box::new(paging));
         Self { paging, ..Self::default() }
     }
@@ -68,6 +104,7 @@ impl ReadyMessages {
         keep_front_bytes: usize,
         bytes_max: usize,
     ) -> Vec<(Seq, Message)> {
+        self.close_up();
         let start = match self.paging {
             None => start_of_run(&self.front, never_delivered, keep_front_bytes).place,
             Some(_) => 0,
@@ -84,8 +121,8 @@ impl ReadyMessages {
                     break;
                 }
                 entry.stored = true;
-                bytes += held_bytes(&entry.message);
-                candidates.push((entry.seq, entry.message.clone()));
+                bytes += entry.held_bytes();
+                candidates.extend(entry.message.clone().map(|message| (entry.seq, message)));
             }
             all_stored.last = entry.seq;
         }
@@ -101,7 +138,8 @@ impl ReadyMessages {
         written: Seq,
         keep_front_bytes: usize,
     ) -> PagedOut {
-        let may_go = |entry: &&ReadyMessage| entry.stored && entry.seq <= written;
+        self.close_up();
+        let may_go = |entry: &&Entry| entry.stored && entry.seq <= written;
         let run = match &mut self.paging {
             Some(paging) => {
                 let count = paging.tail.iter().take_while(may_go).count();
@@ -116,56 +154,125 @@ impl ReadyMessages {
                 let mut tail = self.front.split_back(start.place);
                 let run = tail.split_front(count);
                 self.paging = run.first().map(|first| {
-                    let range = PagedRange { first, last: first, count: 0 };
-                    Box::new(Paging { range, tail, front_bytes: start.bytes_before })
+                    Box::new(Paging {
+                        range: PagedRange { first, last: first, count: 0 },
+                        gone: Numbers::default(),
+                        body_bytes: 0,
+                        unknown: None,
+                        tail,
+                        front_bytes: start.bytes_before,
+                    })
                 });
                 run
             }
         };
-        let (Some(paging), Some(last)) = (&mut self.paging, run.last()) else {
-            return PagedOut::default();
-        };
-        paging.range.last = last;
-        paging.range.count += run.len() as u64;
-        let bytes = run.iter().map(|entry| held_bytes(&entry.message)).sum();
+        let Some(paging) = &mut self.paging else { return PagedOut::default() };
+        paging.extend(&run);
+        let bytes = run.iter().map(Entry::held_bytes).sum();
         PagedOut { messages: Self { front: run, ..Self::default() }, bytes }
+    }
+
+    fn close_up(&mut self) {
+        self.front.close_up();
+        if let Some(paging) = &mut self.paging {
+            paging.tail.close_up();
+        }
+    }
+
+    /// The numbers of paged messages of which only the count is known.
+    pub(in crate::engine::queue) fn survey_wanted(&self) -> Option<SeqRange> {
+        self.paging.as_ref()?.unknown
+    }
+
+    /// Takes in the lengths of bodies up to a number, and gives those messages that are still there.
+    pub(in crate::engine::queue) fn survey<'a>(
+        &mut self,
+        up_to: Seq,
+        surveyed: &'a [Surveyed],
+    ) -> Vec<&'a Surveyed> {
+        let Some(paging) = &mut self.paging else { return Vec::new() };
+        let there = |found: &&Surveyed| {
+            found.seq <= up_to && paging.is_unknown(found.seq) && !paging.gone.contains(found.seq)
+        };
+        let there: Vec<_> = surveyed.iter().filter(there).collect();
+        let body_bytes: u64 = there.iter().map(|found| found.body_bytes).sum();
+        paging.body_bytes += body_bytes;
+        self.body_bytes += body_bytes;
+        paging.surveyed_up_to(up_to);
+        there
+    }
+
+    /// Takes a message out of the paged range.
+    pub(super) fn remove_paged(&mut self, seq: Seq, body_bytes: u64) -> Departed {
+        let Some(paging) = &mut self.paging else { return Departed::NotThere };
+        if !paging.gone.add(SeqRange { first: seq, last: seq }) {
+            return Departed::NotThere;
+        }
+        paging.range.count = paging.range.count.saturating_sub(1);
+        paging.body_bytes = paging.body_bytes.saturating_sub(body_bytes);
+        self.body_bytes = self.body_bytes.saturating_sub(body_bytes);
+        self.end_paging();
+        Departed::Paged
+    }
+
+    /// Ends the paged range if nothing is left of it.
+    fn end_paging(&mut self) {
+        let over = |range: &PagedRange| range.first > range.last || range.count == 0;
+        if let Some(paging) = self.paging.take_if(|paging| over(&paging.range)) {
+            // What is left of the count are messages that turned out to be damaged.
+            self.body_bytes = self.body_bytes.saturating_sub(paging.body_bytes);
+            self.front.append(paging.tail);
+        }
     }
 
     /// The paged range, if there is one and the front occupies less than `low_bytes`.
     pub(in crate::engine::queue) fn page_in_wanted(&self, low_bytes: usize) -> Option<WantedRange> {
         let paging = self.paging.as_ref()?;
-        let wanted = WantedRange { level: 0, range: paging.range, page_ins: self.page_ins, departed: 0 };
+        let wanted = WantedRange { level: 0, range: paging.range, page_ins: self.page_ins };
         (paging.front_bytes < low_bytes).then_some(wanted)
     }
 
     /// Takes in the beginning of the paged range and tells what that occupies. Ignores what was loaded for an earlier
-    /// beginning.
-    pub(in crate::engine::queue) fn page_in(&mut self, loaded: PagedIn) -> usize {
+    /// beginning. `met` is shown what was not known before.
+    pub(in crate::engine::queue) fn page_in(
+        &mut self,
+        loaded: PagedIn,
+        mut met: impl FnMut(Seq, &Message),
+    ) -> usize {
         let PagedIn { wanted, messages, up_to, damaged } = loaded;
         let Some(paging) = &mut self.paging else { return 0 };
         let WantedRange { range: wanted, page_ins, .. } = wanted;
-        let count = (messages.len() + damaged.len()) as u64;
         let in_time = page_ins == self.page_ins && wanted.first == paging.range.first;
         if !in_time || up_to < wanted.first {
             return 0;
         }
         self.page_ins = page_ins.wrapping_add(1);
         // The range may have grown since, by messages which the store did not have yet when it read on behind the end.
-        let (up_to, count) = if up_to < wanted.last { (up_to, count) } else { (wanted.last, wanted.count) };
+        let up_to = up_to.min(wanted.last);
+        let here = |seq: Seq, gone: &Numbers| seq <= up_to && !gone.contains(seq);
+        let mut count = damaged.into_iter().filter(|seq| here(*seq, &paging.gone)).count() as u64;
         let before = paging.front_bytes;
-        for (seq, message, returned) in messages.into_iter().take_while(|(seq, ..)| *seq <= up_to) {
+        for (seq, message, returned) in messages {
+            if !here(seq, &paging.gone) {
+                continue;
+            }
+            count += 1;
+            let body_bytes = message.body().len() as u64;
+            if paging.is_unknown(seq) {
+                self.body_bytes += body_bytes;
+                met(seq, &message);
+            } else {
+                paging.body_bytes = paging.body_bytes.saturating_sub(body_bytes);
+            }
             paging.front_bytes += held_bytes(&message);
-            self.body_bytes += message.body().len() as u64;
             self.front.push(ReadyMessage { seq, message, returned, stored: true });
         }
         let bytes = paging.front_bytes - before;
+        paging.gone.remove_up_to(up_to);
         paging.range.count = paging.range.count.saturating_sub(count);
         paging.range.first = Seq(up_to.0 + 1);
-        if paging.range.first > paging.range.last || paging.range.count == 0 {
-            let tail = std::mem::take(&mut paging.tail);
-            self.paging = None;
-            self.front.append(tail);
-        }
+        paging.surveyed_up_to(up_to);
+        self.end_paging();
         bytes
     }
 }
@@ -184,7 +291,7 @@ fn start_of_run(front: &MessageList, never_delivered: Seq, keep_bytes: usize) ->
             break;
         }
         start.place += 1;
-        start.bytes_before += held_bytes(&entry.message);
+        start.bytes_before += entry.held_bytes();
     }
     start
 }
