@@ -5,12 +5,13 @@
 //! socket and a clock.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits::{CLOSE_OK_TIMEOUT, OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
+use crate::server::endpoints::Endpoints;
 use crate::server::executor::Executor;
 use crate::server::outbox::{Outbox, Waiting};
 use crate::server::shared::Shared;
@@ -60,6 +61,11 @@ impl Driver {
             give_up_at: None,
             now,
         })
+    }
+
+    /// Tells where the connection runs, for those who ask for its name.
+    pub fn set_endpoints(&mut self, peer: SocketAddr, local: SocketAddr) {
+        self.executor.set_endpoints(Endpoints { peer, local });
     }
 
     /// Where others leave events for this connection.

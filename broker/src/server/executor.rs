@@ -11,6 +11,7 @@ mod publish;
 mod routes;
 mod sources;
 mod topology;
+mod trace;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use crate::engine::ConnectionId;
 use crate::error::AmqpError;
 use crate::server::access::{self, Permission, Resource, User};
+use crate::server::endpoints::Endpoints;
 use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
 use crate::server::random::Chance;
@@ -44,6 +46,8 @@ pub(super) struct Executor {
     shared: Arc<Shared>,
     connection: ConnectionId,
     peer: IpAddr,
+    /// Both ends of the socket, where there is one.
+    endpoints: Option<Endpoints>,
     outbox: Arc<Outbox>,
     user: Option<User>,
     vhost: Option<Arc<VHost>>,
@@ -76,6 +80,7 @@ impl Executor {
             shared,
             connection,
             peer,
+            endpoints: None,
             outbox,
             user: None,
             vhost: None,
@@ -89,6 +94,16 @@ impl Executor {
             handed_over_bytes: 0,
             returned: Vec::new(),
         }
+    }
+
+    /// Tells where the connection runs.
+    pub(super) fn set_endpoints(&mut self, endpoints: Endpoints) {
+        self.endpoints = Some(endpoints);
+    }
+
+    /// What RabbitMQ calls a connection: its two ends.
+    fn connection_name(&self) -> String {
+        self.endpoints.map_or_else(|| self.peer.to_string(), |endpoints| endpoints.to_string())
     }
 
     /// Carries out one action.
@@ -158,6 +173,9 @@ impl Executor {
     pub(super) fn handed_over(&mut self, delivery: &Delivery) {
         if delivery.reference.slot == NO_SLOT {
             self.handed_over_bytes += delivery.message.memory_bytes();
+        }
+        if self.is_traced() {
+            self.trace_handed_over(delivery);
         }
         let Some(source) = self.sources.get_mut(delivery.reference.source) else { return };
         if delivery.reference.slot != NO_SLOT {

@@ -59,10 +59,13 @@ fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     // Small answers must not wait for the peer's delayed acknowledgement. An error means that the peer is gone already,
     // which the first read will show.
     let _ = stream.set_nodelay(true);
-    let Some(driver) = Driver::new(shared, peer.ip(), Instant::now()) else {
+    let Some(mut driver) = Driver::new(shared, peer.ip(), Instant::now()) else {
         tracing::warn!(%peer, connections = shared.connection_count(), "connection refused: as many as allowed are open");
         return;
     };
+    if let Ok(local) = stream.local_addr() {
+        driver.set_endpoints(peer, local);
+    }
     tracing::debug!(%peer, "connection accepted");
     tokio::spawn(ConnectionTask::new(stream, peer, driver));
 }

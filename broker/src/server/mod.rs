@@ -10,6 +10,7 @@ mod connection;
 pub mod disk_monitor;
 pub mod driver;
 mod durable_waiters;
+mod endpoints;
 mod executor;
 mod history;
 mod journal;
@@ -116,6 +117,27 @@ impl Broker {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// Turns tracing on in a vhost: for each message that is published there, and each delivery, a copy goes to the exchange
+    /// `amq.rabbitmq.trace`, with the routing key `publish.{exchange}` or `deliver.{queue}` and headers that say what happened, as
+    /// RabbitMQ's `trace_on` does. A restart ends it. False if there is no such vhost.
+    ///
+    /// It costs every message in the vhost a second one, so it is for looking, not for leaving on.
+    pub fn trace_on(&self, vhost: &str) -> bool {
+        self.set_traced(vhost, true)
+    }
+
+    /// Turns tracing off again. False if there is no such vhost.
+    pub fn trace_off(&self, vhost: &str) -> bool {
+        self.set_traced(vhost, false)
+    }
+
+    fn set_traced(&self, name: &str, traced: bool) -> bool {
+        let Some(vhost) = self.shared.vhost(name) else { return false };
+        vhost.set_traced(traced);
+        tracing::info!(vhost = name, "message tracing is {}", if traced { "on" } else { "off" });
+        true
     }
 
     /// Stops accepting, tells every client (`connection.close` 320), gives them the configured grace to answer, ends the

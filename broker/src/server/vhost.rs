@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -23,6 +23,8 @@ pub struct VHost {
     registry: RwLock<Registry>,
     /// Changes whenever a route may have changed. Read without the lock by route caches.
     generation: AtomicU64,
+    /// What is published and delivered here is told to `amq.rabbitmq.trace`.
+    traced: AtomicBool,
 }
 
 /// What the vhost's lock protects.
@@ -39,7 +41,13 @@ impl VHost {
     #[must_use]
     pub fn new(name: &str, store: Arc<dyn Store>) -> Self {
         let registry = Registry { topology: Topology::new(name), replies: HashMap::new() };
-        Self { name: name.into(), store, registry: RwLock::new(registry), generation: AtomicU64::new(1) }
+        Self {
+            name: name.into(),
+            store,
+            registry: RwLock::new(registry),
+            generation: AtomicU64::new(1),
+            traced: AtomicBool::new(false),
+        }
     }
 
     /// Its name.
@@ -53,6 +61,18 @@ impl VHost {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether messages are traced. One relaxed load, for every message.
+    #[inline]
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.traced.load(Ordering::Relaxed)
+    }
+
+    /// Turns tracing on or off. It takes effect with the next message of each connection.
+    pub fn set_traced(&self, traced: bool) {
+        self.traced.store(traced, Ordering::Relaxed);
     }
 
     /// Looks, without changing anything.

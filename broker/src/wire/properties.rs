@@ -14,6 +14,10 @@ use super::frame::{TYPE_HEADER, malformed};
 use super::table::{check_table, decode_table, encode_table, fields, malformed_utf8};
 use crate::error::AmqpError;
 
+mod all;
+
+pub use all::to_table;
+
 const CLASS_BASIC: u16 = 60;
 const METHOD_PUBLISH: u16 = 40;
 /// Class, weight and body size, in front of the properties.

@@ -18,6 +18,7 @@ mod direct_reply;
 mod errors;
 mod exchange_types;
 mod exchanges;
+mod firehose;
 mod get;
 mod handshake;
 mod heartbeats;

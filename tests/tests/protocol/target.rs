@@ -144,9 +144,14 @@ impl OwnBroker {
         Self { broker: Some(broker), runtime }
     }
 
+    /// The broker as a library.
+    pub(crate) fn broker(&self) -> &Broker {
+        self.broker.as_ref().expect("it runs until it is shut down")
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.broker.as_ref().expect("it runs until it is shut down").local_addrs()[0]
+        self.broker().local_addrs()[0]
     }
 
     /// An open connection.

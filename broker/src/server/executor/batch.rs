@@ -31,6 +31,8 @@ pub(super) struct Batch {
     /// The entry asked for last: rounds often touch one queue a thousand times.
     last: Option<(QueueId, usize)>,
     pub(super) confirms: Vec<PendingConfirm>,
+    /// Collects the queues of the message that is being routed, if somebody wants to know.
+    pub(super) routed: Option<Vec<QueueHandle>>,
 }
 
 impl Batch {

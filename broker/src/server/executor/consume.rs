@@ -123,6 +123,9 @@ impl Executor {
             source.outstanding += 1;
         }
         self.shared.check_memory();
+        if self.is_traced() {
+            self.trace_delivered(channel, name, taken.redelivered, &taken.message);
+        }
         let reference = DeliveryRef { source, slot: if no_ack { NO_SLOT } else { taken.slot } };
         let delivery = Delivery { reference, redelivered: taken.redelivered, message: taken.message };
         Ok(Reply::Got { delivery, message_count: taken.remaining, no_ack })

@@ -97,18 +97,23 @@ impl Executor {
             .properties()
             .first_chunk()
             .is_some_and(|&flags| u16::from_be_bytes(flags) & FLAGS_TO_INSPECT != 0);
-        let gathered = if inspect {
+        let Prepared { message, more_keys } = if inspect {
             let reply_address =
                 direct_reply_to.and_then(|source| self.sources.get_mut(source)?.reply_address.clone());
-            let Prepared { message, more_keys } = self.prepare(message, reply_address.as_deref())?;
-            if more_keys.is_empty() {
-                self.gather_by_cache(message)?
-            } else {
-                self.gather_by_keys(message, &more_keys)?
-            }
+            self.prepare(message, reply_address.as_deref())?
         } else {
-            self.gather_by_cache(message)?
+            Prepared { message, more_keys: Vec::new() }
         };
+        let traced = self.is_traced().then(|| self.begin_trace(&message, &more_keys));
+        let gathered = if more_keys.is_empty() {
+            self.gather_by_cache(message)
+        } else {
+            self.gather_by_keys(message, &more_keys)
+        };
+        if let Some(traced) = traced {
+            self.trace_published(channel, traced, gathered.is_ok());
+        }
+        let gathered = gathered?;
         if let Some(number) = confirm {
             self.batch.confirms.push(PendingConfirm { channel, number, stored: gathered.stored });
         }
@@ -222,6 +227,9 @@ pub(super) struct Gathered {
 /// Notes a message for all queues of a route; the last one gets it without another reference being counted.
 pub(super) fn gather(batch: &mut Batch, route: &Route, message: Message) -> Gathered {
     let stored = route.durable && message.is_persistent();
+    if let Some(routed) = &mut batch.routed {
+        routed.extend_from_slice(&route.queues);
+    }
     let Some((last, others)) = route.queues.split_last() else {
         return Gathered { stored: false, unrouted: Some(message) };
     };
