@@ -59,6 +59,15 @@ struct SettingFlags {
     /// TCP port, 0 for a free one [default: 5672]
     #[arg(long, global = true, allow_hyphen_values = true)]
     port: Option<String>,
+    /// Certificate in PEM; with --tls-key the broker speaks TLS as well [default: none]
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Private key of the certificate in PEM [default: none]
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// TCP port for TLS, 0 for a free one [default: 5671]
+    #[arg(long, global = true, value_name = "PORT", allow_hyphen_values = true)]
+    tls_port: Option<String>,
     /// Data folder; an empty text for none, which keeps everything in memory [default: warren-data]
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<String>,
@@ -88,6 +97,9 @@ impl SettingFlags {
         let flags = [
             ("--bind", bind),
             ("--port", self.port),
+            ("--tls-cert", self.tls_cert),
+            ("--tls-key", self.tls_key),
+            ("--tls-port", self.tls_port),
             ("--data", self.data),
             ("--sync", self.sync),
             ("--memory-limit", self.memory_limit),
@@ -115,7 +127,7 @@ pub(crate) fn main() -> ExitCode {
     };
     match cli.command {
         Some(Command::Config { .. }) => print(&config::effective(&loaded)),
-        Some(Command::Health(args)) => health::check(&args, &loaded.config.listen),
+        Some(Command::Health(args)) => health::check(&args, &loaded.config),
         Some(Command::Data(args)) => data::run(&args, &loaded.config.data),
         None => run::run(loaded.config).unwrap_or_else(|error| {
             eprintln!("warren: {error:#}");

@@ -15,6 +15,7 @@ mod load;
 mod memory;
 mod report;
 mod sync;
+mod tls;
 mod value;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use error::ConfigError;
 pub use load::{Loaded, Sources};
 pub use report::{effective, reference};
 pub use sync::Sync;
+pub use tls::{Tls, TlsVersion};
 pub use value::{DiskFreeLimit, MemoryLimit};
 
 /// Every setting of a broker.
@@ -33,6 +35,8 @@ pub use value::{DiskFreeLimit, MemoryLimit};
 pub struct Config {
     /// Where the broker accepts connections.
     pub listen: Listen,
+    /// Encrypted connections.
+    pub tls: Tls,
     /// Where the broker keeps its files.
     pub data: Data,
     /// How messages are made durable.
@@ -52,7 +56,8 @@ impl Config {
     #[must_use]
     pub fn in_process() -> Self {
         Self {
-            listen: Listen { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port: 0 },
+            listen: Listen { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port: 0, ..Listen::default() },
+            tls: Tls { port: 0, ..Tls::default() },
             data: Data { folder: None },
             ..Self::default()
         }
@@ -67,18 +72,26 @@ pub struct Listen {
     pub bind: Vec<IpAddr>,
     /// TCP port, 0 for a free one. Default 5672, the port registered for AMQP.
     pub port: u16,
+    /// Whether connections that are not encrypted are accepted. Default true.
+    pub plaintext: bool,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)], port: 5672 }
+        let bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        Self { bind, port: 5672, plaintext: true }
     }
 }
 
 impl Listen {
     /// The socket addresses to bind, in the order of `bind`.
     pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.bind.iter().map(|ip| SocketAddr::new(*ip, self.port))
+        self.addrs_at(self.port)
+    }
+
+    /// The same with another port.
+    pub fn addrs_at(&self, port: u16) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.bind.iter().map(move |ip| SocketAddr::new(*ip, port))
     }
 }
 

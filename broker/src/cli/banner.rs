@@ -8,11 +8,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use warren::config::Config;
 
-/// The banner for a broker that listens on `addrs`.
-pub(super) fn banner(config: &Config, addrs: &[SocketAddr]) -> String {
+/// The banner for a broker that listens on `addrs`, and on `tls_addrs` for TLS.
+pub(super) fn banner(config: &Config, addrs: &[SocketAddr], tls_addrs: &[SocketAddr]) -> String {
     let mut out = format!("Warren {}, an AMQP 0-9-1 broker\n", env!("CARGO_PKG_VERSION"));
     for addr in addrs {
         let _ = writeln!(out, "  listening  amqp://{addr}");
+    }
+    for addr in tls_addrs {
+        let _ = writeln!(out, "  listening  amqps://{addr}");
     }
     match &config.data.folder {
         Some(folder) => {
@@ -25,7 +28,9 @@ pub(super) fn banner(config: &Config, addrs: &[SocketAddr]) -> String {
         }
     }
     if let Some(addr) = addrs.first() {
-        let _ = writeln!(out, "  connect    {}", connect(config, reachable(*addr)));
+        let _ = writeln!(out, "  connect    amqp://{}", connect(config, reachable(*addr)));
+    } else if let Some(addr) = tls_addrs.first() {
+        let _ = writeln!(out, "  connect    amqps://{}", connect(config, reachable(*addr)));
     }
     out.push_str("  stop       Ctrl-C, or SIGTERM; a second one stops at once\n");
     out
@@ -41,7 +46,7 @@ fn connect(config: &Config, addr: SocketAddr) -> String {
         (false, true) => "from other machines, too, by their name for this one",
         (false, false) => "from this machine; no other can reach these addresses",
     };
-    format!("amqp://{}:{password}@{addr} ({from})", auth.user)
+    format!("{}:{password}@{addr} ({from})", auth.user)
 }
 
 /// An address that a client on this machine can use: a listener on all addresses has none of its own.
@@ -65,7 +70,7 @@ mod tests {
     #[test]
     fn every_listener_has_a_line_and_the_first_is_the_one_to_connect_to() {
         let addrs = ["0.0.0.0:4242".parse().unwrap(), "[::1]:4242".parse().unwrap()];
-        let text = banner(&Config::default(), &addrs);
+        let text = banner(&Config::default(), &addrs, &[]);
         assert!(
             text.contains("  listening  amqp://0.0.0.0:4242\n  listening  amqp://[::1]:4242\n"),
             "{text}"
@@ -74,11 +79,21 @@ mod tests {
     }
 
     #[test]
+    fn where_tls_is_spoken_is_said_too() {
+        let tls = ["127.0.0.1:5671".parse().unwrap()];
+        let text = banner(&Config::default(), &["127.0.0.1:5672".parse().unwrap()], &tls);
+        assert!(text.contains("  listening  amqps://127.0.0.1:5671\n"), "{text}");
+        assert!(text.contains("  connect    amqp://guest:guest@127.0.0.1:5672 "), "{text}");
+        let text = banner(&Config::default(), &[], &tls);
+        assert!(text.contains("  connect    amqps://guest:guest@127.0.0.1:5671 "), "{text}");
+    }
+
+    #[test]
     fn a_password_of_ones_own_is_not_shown() {
         let mut config = Config { data: Data { folder: None }, ..Config::default() };
         config.auth.password = Secret("tulip".to_owned());
         config.auth.loopback_only = false;
-        let text = banner(&config, &["127.0.0.1:1".parse().unwrap()]);
+        let text = banner(&config, &["127.0.0.1:1".parse().unwrap()], &[]);
         assert!(!text.contains("tulip"), "{text}");
         assert!(
             text.contains(
@@ -95,7 +110,7 @@ mod tests {
     #[test]
     fn the_data_folder_is_named_with_what_its_sync_mode_loses() {
         let mut config = Config::default();
-        let text = banner(&config, &[]);
+        let text = banner(&config, &[], &[]);
         assert!(
             text.contains(
                 "  data       warren-data\n  sync       always: nothing confirmed is lost when the process is killed \
@@ -104,7 +119,7 @@ mod tests {
             "{text}"
         );
         config.store.sync = Sync::Interval(Duration::from_millis(200));
-        let text = banner(&config, &[]);
+        let text = banner(&config, &[], &[]);
         assert!(
             text.contains(
                 "  sync       interval=200ms: nothing confirmed is lost when the process is killed; a power failure \

@@ -9,9 +9,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use warren::config::Listen;
+use warren::config::Config;
 
 use super::banner::reachable;
+
+mod tls;
 
 /// What a client sends first (AMQP 0-9-1, section 4.2.2).
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
@@ -30,16 +32,22 @@ pub(super) struct HealthArgs {
     /// The broker to check, as host:port [default: the first listener of the configuration]
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
+    /// Speak TLS with it; the certificate is not looked at [default: only if the configuration allows nothing else]
+    #[arg(long)]
+    tls: bool,
     /// How long to wait, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     timeout_ms: u64,
 }
 
-pub(super) fn check(args: &HealthArgs, listen: &Listen) -> ExitCode {
+pub(super) fn check(args: &HealthArgs, config: &Config) -> ExitCode {
     let timeout = Duration::from_millis(args.timeout_ms);
-    match resolve(args.address.as_deref(), listen).and_then(|addr| Ok((addr, greet(addr, timeout)?))) {
+    let tls = args.tls || (args.address.is_none() && !config.listen.plaintext);
+    let checked =
+        resolve(args.address.as_deref(), config, tls).and_then(|addr| Ok((addr, greet(addr, tls, timeout)?)));
+    match checked {
         Ok((addr, ())) => {
-            println!("ok: {addr} speaks AMQP 0-9-1");
+            println!("ok: {addr} speaks AMQP 0-9-1{}", if tls { " over TLS" } else { "" });
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -49,15 +57,16 @@ pub(super) fn check(args: &HealthArgs, listen: &Listen) -> ExitCode {
     }
 }
 
-fn resolve(address: Option<&str>, listen: &Listen) -> io::Result<SocketAddr> {
+fn resolve(address: Option<&str>, config: &Config, tls: bool) -> io::Result<SocketAddr> {
+    let port = if tls { config.tls.port } else { config.listen.port };
     let addr = match address {
         Some(text) => text.to_socket_addrs()?.next(),
-        None => listen.addrs().next().map(reachable),
+        None => config.listen.addrs_at(port).next().map(reachable),
     };
     addr.ok_or_else(|| io::Error::other("no address to check"))
 }
 
-fn greet(addr: SocketAddr, timeout: Duration) -> io::Result<()> {
+fn greet(addr: SocketAddr, tls: bool, timeout: Duration) -> io::Result<()> {
     let named = |what: &'static str| {
         move |error: io::Error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
@@ -69,6 +78,11 @@ fn greet(addr: SocketAddr, timeout: Duration) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&addr, timeout).map_err(named("cannot connect"))?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
+    if tls {
+        let mut stream = tls::over(stream, addr)?;
+        stream.write_all(PROTOCOL_HEADER).map_err(named("no TLS"))?;
+        return read_start(&mut stream).map_err(named("no connection.start"));
+    }
     stream.write_all(PROTOCOL_HEADER).map_err(named("cannot send the protocol header"))?;
     read_start(&mut stream).map_err(named("no connection.start"))
 }
@@ -120,7 +134,7 @@ mod tests {
     #[test]
     fn a_peer_that_says_nothing_is_not_healthy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = greet(listener.local_addr().unwrap(), Duration::from_millis(50)).unwrap_err();
+        let error = greet(listener.local_addr().unwrap(), false, Duration::from_millis(50)).unwrap_err();
         assert!(error.to_string().contains("no connection.start within 50 ms"), "{error}");
     }
 
@@ -135,15 +149,18 @@ mod tests {
             stream.write_all(GOOD).unwrap();
             header
         });
-        greet(addr, Duration::from_secs(10)).unwrap();
+        greet(addr, false, Duration::from_secs(10)).unwrap();
         assert_eq!(&broker.join().unwrap(), PROTOCOL_HEADER);
     }
 
     #[test]
     fn the_first_listener_is_checked_unless_told_otherwise() {
-        let listen = Listen { bind: vec!["0.0.0.0".parse().unwrap()], port: 7 };
-        assert_eq!(resolve(None, &listen).unwrap(), "127.0.0.1:7".parse().unwrap());
-        assert_eq!(resolve(Some("127.0.0.2:8"), &listen).unwrap(), "127.0.0.2:8".parse().unwrap());
-        assert!(resolve(Some("nonsense"), &listen).is_err());
+        let mut config = Config::default();
+        config.listen.bind = vec!["0.0.0.0".parse().unwrap()];
+        config.listen.port = 7;
+        assert_eq!(resolve(None, &config, false).unwrap(), "127.0.0.1:7".parse().unwrap());
+        assert_eq!(resolve(None, &config, true).unwrap(), "127.0.0.1:5671".parse().unwrap());
+        assert_eq!(resolve(Some("127.0.0.2:8"), &config, false).unwrap(), "127.0.0.2:8".parse().unwrap());
+        assert!(resolve(Some("nonsense"), &config, false).is_err());
     }
 }

@@ -35,18 +35,17 @@ pub(super) fn run(mut config: Config) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // Before the broker is reachable, so that no signal meets the default action, which is to die at once.
     let mut signals = Signals::new().context("listening for signals")?;
-    let port = config.listen.port;
-    let broker = Broker::start(config.clone()).await.map_err(|error| explain_start(error, port))?;
+    let broker = Broker::start(config.clone()).await.map_err(explain_start)?;
 
     if config.log.format == LogFormat::Json {
         // For whoever collects logs and does not see the banner.
-        for address in broker.local_addrs() {
+        for address in broker.local_addrs().iter().chain(broker.tls_addrs()) {
             info!(%address, "listening");
         }
     }
     // Whoever started the broker may have closed standard output; that is no reason to stop.
     let _ = io::stdout()
-        .write_all(banner::banner(&config, broker.local_addrs()).as_bytes())
+        .write_all(banner::banner(&config, broker.local_addrs(), broker.tls_addrs()).as_bytes())
         .and_then(|()| io::stdout().flush());
 
     let name = signals.next().await.name();
@@ -77,16 +76,16 @@ fn is_exposed(config: &Config) -> bool {
 }
 
 /// Adds what to do to the errors that a user can do something about.
-fn explain_start(error: StartError, port: u16) -> anyhow::Error {
-    let kind = match &error {
-        StartError::Listen { source, .. } => Some(source.kind()),
-        _ => None,
+fn explain_start(error: StartError) -> anyhow::Error {
+    let (port, kind) = match &error {
+        StartError::Listen { address, source } => (address.port(), Some(source.kind())),
+        _ => (0, None),
     };
     let error = anyhow::Error::from(error);
     let advice = match kind {
         Some(ErrorKind::AddrInUse) => format!(
             "port {port} is in use, perhaps by RabbitMQ or another Warren; \
-             stop that program, or choose another port with --port (0 picks a free one)"
+             stop that program, or choose another port with --port or --tls-port (0 picks a free one)"
         ),
         Some(ErrorKind::PermissionDenied) => {
             format!(
@@ -163,7 +162,7 @@ mod tests {
     fn a_port_in_use_is_explained_with_what_to_do() {
         let source = io::Error::from(ErrorKind::AddrInUse);
         let error = StartError::Listen { address: "127.0.0.1:5672".parse().unwrap(), source };
-        let text = format!("{:#}", explain_start(error, 5672));
+        let text = format!("{:#}", explain_start(error));
         assert!(text.starts_with("cannot start: cannot listen on 127.0.0.1:5672: "), "{text}");
         assert!(text.contains("port 5672 is in use") && text.contains("--port"), "{text}");
     }
@@ -183,7 +182,7 @@ mod tests {
 
     #[test]
     fn other_errors_keep_their_causes() {
-        let text = format!("{:#}", explain_start(StartError::NoAddress, 1));
+        let text = format!("{:#}", explain_start(StartError::NoAddress));
         assert_eq!(
             text,
             "cannot start: no address to listen on: none is configured, or this machine has none of them"

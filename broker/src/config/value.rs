@@ -11,7 +11,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
-use super::{LogFormat, Sync};
+use super::{LogFormat, Sync, TlsVersion};
 
 /// A value as it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +132,14 @@ impl Input {
         Some((!text.is_empty()).then(|| PathBuf::from(text)))
     }
 
+    pub(super) fn tls_version(&self) -> Option<TlsVersion> {
+        match self.text()? {
+            "1.2" => Some(TlsVersion::Tls12),
+            "1.3" => Some(TlsVersion::Tls13),
+            _ => None,
+        }
+    }
+
     pub(super) fn log_format(&self) -> Option<LogFormat> {
         match self.text()? {
             "text" => Some(LogFormat::Text),
@@ -248,6 +256,7 @@ fn is_log_filter(text: &str) -> bool {
 /// The TOML forms of values, each of which the reading above accepts.
 pub(super) mod show {
     use super::{DiskFreeLimit, Duration, GIB, IpAddr, KIB, LogFormat, MIB, MemoryLimit, Path, Sync};
+    use crate::config::TlsVersion;
 
     pub(in super::super) fn text(text: &str) -> String {
         toml::Value::from(text).to_string()
@@ -260,6 +269,13 @@ pub(super) mod show {
 
     pub(in super::super) fn folder(folder: Option<&Path>) -> String {
         text(&folder.map_or_else(String::new, |folder| folder.display().to_string()))
+    }
+
+    pub(in super::super) fn tls_version(version: TlsVersion) -> String {
+        text(match version {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        })
     }
 
     pub(in super::super) fn log_format(format: LogFormat) -> String {

@@ -199,7 +199,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
         task.poll_timer(cx);
         for _ in 0..ROUNDS_MAX {
             match task.round(cx) {
-                Progress::Over => return Poll::Ready(()),
+                Progress::Over => {
+                    // A TLS client takes a connection that just breaks off for an attack. What cannot be sent at once is not
+                    // waited for.
+                    let _ = Pin::new(&mut task.stream).poll_shutdown(cx);
+                    return Poll::Ready(());
+                }
                 Progress::Some => {}
                 // The round may have moved a deadline nearer.
                 Progress::None if task.poll_timer(cx) => {}

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::connection::ConnectionTask;
 use crate::server::driver::Driver;
 use crate::server::shared::Shared;
+use crate::server::tls::TlsSetup;
 
 /// Connections that the kernel may hold ready before they are accepted.
 const BACKLOG: i32 = 4096;
@@ -37,11 +39,16 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts connections until the task is aborted.
-pub(super) async fn accept_loop(listener: TcpListener, shared: Arc<Shared>) {
+/// Accepts connections until the task is aborted; encrypted ones if there is something to encrypt them with.
+pub(super) async fn accept_loop(listener: TcpListener, tls: Option<Arc<TlsSetup>>, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => serve(stream, peer, &shared),
+            Ok((stream, peer)) => match &tls {
+                None => serve(stream, peer, &shared),
+                Some(tls) => {
+                    drop(tokio::spawn(serve_tls(tls.clone(), stream, peer, Arc::downgrade(&shared))))
+                }
+            },
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 if is_out_of_files(&error) {
@@ -59,15 +66,46 @@ fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     // Small answers must not wait for the peer's delayed acknowledgement. An error means that the peer is gone already,
     // which the first read will show.
     let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().ok();
+    if let Some(task) = task(stream, peer, local, shared) {
+        tokio::spawn(task);
+    }
+}
+
+/// Does not hold the broker while the peer takes its time.
+async fn serve_tls(tls: Arc<TlsSetup>, stream: TcpStream, peer: SocketAddr, shared: Weak<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().ok();
+    let stream = match tls.accept(stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(%peer, %error, "TLS handshake failed");
+            return;
+        }
+    };
+    let task = shared.upgrade().and_then(|shared| task(stream, peer, local, &shared));
+    drop(shared);
+    if let Some(task) = task {
+        task.await;
+    }
+}
+
+/// The task of a connection, unless there are too many.
+fn task<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    shared: &Arc<Shared>,
+) -> Option<ConnectionTask<S>> {
     let Some(mut driver) = Driver::new(shared, peer.ip(), Instant::now()) else {
         tracing::warn!(%peer, connections = shared.connection_count(), "connection refused: as many as allowed are open");
-        return;
+        return None;
     };
-    if let Ok(local) = stream.local_addr() {
+    if let Some(local) = local {
         driver.set_endpoints(peer, local);
     }
     tracing::debug!(%peer, "connection accepted");
-    tokio::spawn(ConnectionTask::new(stream, peer, driver));
+    Some(ConnectionTask::new(stream, peer, driver))
 }
 
 /// Whether the process or the system has no file descriptor left.

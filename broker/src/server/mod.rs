@@ -26,6 +26,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tls;
 mod vhost;
 
 use std::io;
@@ -33,16 +34,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::error::AmqpError;
 use crate::session::config::SessionConfig;
 use crate::store::folder::FolderError;
 use crate::store::{MemoryStore, OpenError, Store};
 
 pub use shared::Shared;
+pub use tls::TlsError;
+use tls::TlsSetup;
 
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +65,17 @@ pub enum StartError {
     /// What is in the data folder cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// Unencrypted connections are switched off, and encrypted ones are not set up.
+    #[error(
+        "listen.plaintext is false and there is no TLS: set tls.cert and tls.key, or leave listen.plaintext true"
+    )]
+    NothingToListen,
     /// There is no address to listen on.
     #[error("no address to listen on: none is configured, or this machine has none of them")]
     NoAddress,
@@ -74,6 +86,8 @@ pub enum StartError {
 pub struct Broker {
     shared: Arc<Shared>,
     local_addrs: Vec<SocketAddr>,
+    tls_addrs: Vec<SocketAddr>,
+    tls: Option<Arc<TlsSetup>>,
     acceptors: Vec<JoinHandle<()>>,
     shutdown_grace: std::time::Duration,
     data: Option<restore::Data>,
@@ -99,18 +113,38 @@ impl Broker {
     /// [`StartError`] if the data folder cannot be used or an address cannot be listened on. An IPv6 address that the machine does not have is passed over
     /// while another address works.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let listeners = bind_all(&config)?;
-        let local_addrs = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let tls = TlsSetup::new(&config.tls, config.limits.handshake_timeout)?;
+        let addrs = |listeners: &[TcpListener]| {
+            listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        };
+        let plain = match config.listen.plaintext {
+            true => bind_all(&config.listen, config.listen.port)?,
+            false if tls.is_none() => return Err(StartError::NothingToListen),
+            false => Vec::new(),
+        };
+        let encrypted = match tls {
+            Some(_) => bind_all(&config.listen, config.tls.port)?,
+            None => Vec::new(),
+        };
+        let (local_addrs, tls_addrs) = (addrs(&plain), addrs(&encrypted));
         let (shared, data) = match &config.data.folder {
             Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
             None => (shared_state(&config, Arc::new(MemoryStore)), None),
         };
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
-        let acceptors = listeners
-            .into_iter()
-            .map(|listener| tokio::spawn(listener::accept_loop(listener, shared.clone())))
-            .collect();
-        Ok(Self { shared, local_addrs, acceptors, shutdown_grace: config.limits.shutdown_grace, data })
+        let accept = |listener, tls| tokio::spawn(listener::accept_loop(listener, tls, shared.clone()));
+        let mut acceptors: Vec<_> = plain.into_iter().map(|listener| accept(listener, None)).collect();
+        acceptors.extend(encrypted.into_iter().map(|listener| accept(listener, tls.clone())));
+        acceptors.extend(tls.clone().map(|tls| tokio::spawn(tls.follow_files())));
+        Ok(Self {
+            shared,
+            local_addrs,
+            tls_addrs,
+            tls,
+            acceptors,
+            shutdown_grace: config.limits.shutdown_grace,
+            data,
+        })
     }
 
     /// Where it listens, with the ports that were free if port 0 was asked for.
@@ -138,6 +172,22 @@ impl Broker {
         vhost.set_traced(traced);
         tracing::info!(vhost = name, "message tracing is {}", if traced { "on" } else { "off" });
         true
+    }
+
+    /// Where it listens for TLS; nowhere unless a certificate is configured.
+    #[must_use]
+    pub fn tls_addrs(&self) -> &[SocketAddr] {
+        &self.tls_addrs
+    }
+
+    /// Reads certificate and key again; that also happens by itself within seconds after their files have changed. Without TLS it
+    /// does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if they cannot be used; the old ones stay in use.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.reload())
     }
 
     /// Stops accepting, tells every client (`connection.close` 320), gives them the configured grace to answer, ends the
@@ -214,9 +264,9 @@ fn session_config(config: &Config) -> Arc<SessionConfig> {
     })
 }
 
-fn bind_all(config: &Config) -> Result<Vec<tokio::net::TcpListener>, StartError> {
-    let mut listeners: Vec<tokio::net::TcpListener> = Vec::new();
-    for mut address in config.listen.addrs() {
+fn bind_all(listen: &Listen, port: u16) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for mut address in listen.addrs_at(port) {
         if address.port() == 0
             && let Some(first) = listeners.first().and_then(|listener| listener.local_addr().ok())
         {
@@ -225,7 +275,7 @@ fn bind_all(config: &Config) -> Result<Vec<tokio::net::TcpListener>, StartError>
         }
         match listener::bind(address) {
             Ok(listener) => listeners.push(listener),
-            Err(error) if address.is_ipv6() && config.listen.bind.len() > 1 && is_unavailable(&error) => {
+            Err(error) if address.is_ipv6() && listen.bind.len() > 1 && is_unavailable(&error) => {
                 tracing::info!(%address, %error, "not listening on this address: the machine does not have it");
             }
             Err(source) => return Err(StartError::Listen { address, source }),

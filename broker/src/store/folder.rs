@@ -28,8 +28,7 @@ const FOLDER_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    /// Closing it gives the lock back.
-    _lock: File,
+    lock: File,
 }
 
 impl DataFolder {
@@ -110,7 +109,7 @@ impl DataFolder {
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
         }
         write_pid(&mut lock).map_err(failed("write"))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 }
 
@@ -166,6 +165,15 @@ fn create_synced(folder: &Path) -> Result<(), FolderError> {
         // Somebody else was quicker.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(source) => Err(FolderError::from_io("create", folder.to_owned(), source)),
+    }
+}
+
+impl Drop for DataFolder {
+    /// Gives the lock back. Closing the file would do, but a process that is just being started by another thread has it open,
+    /// too, for a moment.
+    fn drop(&mut self) {
+        // If it fails the lock ends with the process.
+        let _ = self.lock.unlock();
     }
 }
 

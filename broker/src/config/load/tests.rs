@@ -66,6 +66,13 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
     let table = [
         ("listen.bind", "[\"0.0.0.0\"]", "0.0.0.0"),
         ("listen.port", "0", "0"),
+        ("listen.plaintext", "false", "false"),
+        ("tls.cert", "\"c.pem\"", "c.pem"),
+        ("tls.key", "\"k.pem\"", "k.pem"),
+        ("tls.port", "0", "0"),
+        ("tls.client_ca", "\"ca.pem\"", "ca.pem"),
+        ("tls.require_client_cert", "false", "false"),
+        ("tls.min_version", "\"1.3\"", "1.3"),
         ("data.folder", "\"\"", ""),
         ("store.sync", "\"interval=100ms\"", "interval=100"),
         ("log.level", "\"debug\"", "debug"),
@@ -112,17 +119,17 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
     let table = [
         (
             "[listen]\n\nprot = 5672\n",
-            "f:3: unknown key 'listen.prot'; did you mean 'port'? valid keys here: bind, port",
+            "f:3: unknown key 'listen.prot'; did you mean 'port'? valid keys here: bind, port, plaintext",
         ),
-        ("listen.colour = 1\n", "f:1: unknown key 'listen.colour'; valid keys here: bind, port"),
+        ("listen.colour = 1\n", "f:1: unknown key 'listen.colour'; valid keys here: bind, port, plaintext"),
         (
             "# c\n[limit]\nmemory = 1\n",
-            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, data, store, log, server, auth, limits",
+            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, tls, data, store, log, server, auth, limits",
         ),
         ("port = 5672\n", "f:1: key 'port' belongs into section [listen]"),
         (
             "listen = 5672\n",
-            "f:1: 'listen' is a section, not a value of type integer; write [listen] and below it one of: bind, port",
+            "f:1: 'listen' is a section, not a value of type integer; write [listen] and below it one of: bind, port, plaintext",
         ),
         (
             "[listen]\nport = 70000\n",

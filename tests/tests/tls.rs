@@ -1,0 +1,145 @@
+//! TLS from the client's side: pika against a broker in this process, with certificates made here.
+
+// Helpers of tests are tests, which clippy cannot know.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tempfile::TempDir;
+use warren::config::{Config, Tls, TlsVersion};
+use warren::{Broker, StartError};
+use warren_tests::{Program, built, clients, python};
+
+/// An authority, and what it signed: for the broker and for a client.
+struct Papers {
+    folder: TempDir,
+}
+
+impl Papers {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+        for (file, name) in [("broker", "localhost"), ("client", "somebody")] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+            // With the authority's own name it would look self-signed.
+            params.distinguished_name.push(DnType::CommonName, name);
+            let cert = params.signed_by(&key, &authority).unwrap();
+            fs::write(folder.path().join(format!("{file}.pem")), cert.pem()).unwrap();
+            fs::write(folder.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    fn settings(&self) -> Tls {
+        let pair = (Some(self.path("broker.pem")), Some(self.path("broker.key")));
+        Tls { cert: pair.0, key: pair.1, port: 0, ..Tls::default() }
+    }
+}
+
+async fn broker(tls: Tls) -> Broker {
+    Broker::start(Config { tls, ..Config::in_process() }).await.unwrap()
+}
+
+/// Runs pika's scenarios. Blocks, so not on a thread that the broker needs.
+async fn run_pika(broker: &Broker, papers: &Papers, certificate: Option<&str>) -> Vec<String> {
+    let mut script = Command::new(python());
+    script.arg(clients().join("tls_smoke.py"));
+    script.env("AMQPS_URL", format!("amqps://guest:guest@127.0.0.1:{}/%2F", broker.tls_addrs()[0].port()));
+    script.env("CA", papers.path("ca.pem"));
+    if let Some(name) = certificate {
+        script.env("CERT", papers.path(&format!("{name}.pem")));
+        script.env("KEY", papers.path(&format!("{name}.key")));
+    }
+    let lines =
+        tokio::task::spawn_blocking(move || Program::start("pika", &mut script).succeed()).await.unwrap();
+    lines.into_iter().filter(|line| line.starts_with("PASS ")).collect()
+}
+
+fn health(address: SocketAddr, arguments: &[&str]) -> bool {
+    let mut command = Command::new(built("warren"));
+    command.args(["health", "--address", &address.to_string()]).args(arguments).current_dir(Path::new("/"));
+    command.output().unwrap().status.success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pika_works_over_tls() {
+    let papers = Papers::new();
+    for min_version in [TlsVersion::Tls12, TlsVersion::Tls13] {
+        let broker = broker(Tls { min_version, ..papers.settings() }).await;
+        assert_eq!(run_pika(&broker, &papers, None).await.len(), 2);
+        broker.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_clients_with_a_certificate_are_let_in_if_one_is_asked_for() {
+    let papers = Papers::new();
+    let broker = broker(Tls { client_ca: Some(papers.path("ca.pem")), ..papers.settings() }).await;
+    assert_eq!(run_pika(&broker, &papers, Some("client")).await.len(), 3);
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_speaks_no_tls_is_hung_up_on_and_the_health_check_can() {
+    let papers = Papers::new();
+    let mut config = Config { tls: papers.settings(), ..Config::in_process() };
+    config.listen.plaintext = false;
+    let broker = Broker::start(config).await.unwrap();
+    assert!(broker.local_addrs().is_empty());
+    let address = broker.tls_addrs()[0];
+    tokio::task::spawn_blocking(move || {
+        let mut plain = TcpStream::connect(address).unwrap();
+        plain.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        plain.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
+        let mut answer = Vec::new();
+        // An alert of TLS, or a reset; but an end.
+        let _ = plain.read_to_end(&mut answer);
+        assert!(!answer.starts_with(&[1, 0, 0]), "greeted in the clear: {answer:?}");
+        assert!(health(address, &["--tls"]));
+        assert!(!health(address, &["--timeout-ms", "500"]));
+    })
+    .await
+    .unwrap();
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_exchanged_while_the_broker_runs() {
+    let papers = Papers::new();
+    let broker = broker(papers.settings()).await;
+    run_pika(&broker, &papers, None).await;
+    // Another authority and all it signed, in the places of the old ones.
+    let others = Papers::new();
+    for file in ["ca.pem", "broker.pem", "broker.key"] {
+        fs::copy(others.path(file), papers.path(file)).unwrap();
+    }
+    broker.reload_tls().unwrap();
+    run_pika(&broker, &papers, None).await;
+    fs::write(papers.path("broker.key"), "nonsense").unwrap();
+    assert!(broker.reload_tls().is_err());
+    run_pika(&broker, &papers, None).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_would_listen_nowhere_does_not_start() {
+    let mut config = Config::in_process();
+    config.listen.plaintext = false;
+    let error = Broker::start(config).await.unwrap_err();
+    assert!(matches!(error, StartError::NothingToListen));
+    assert!(error.to_string().contains("tls.cert"), "{error}");
+}
