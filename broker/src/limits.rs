@@ -97,3 +97,19 @@ pub const PERMISSION_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// How often matching a name with a permission may turn back before that counts as no match: well below a millisecond, because
 /// it happens while a client's methods are carried out.
 pub const PERMISSION_BACKTRACKS_MAX: usize = 10_000;
+
+/// The name of a policy, in bytes: as long as names of queues may be.
+pub const POLICY_NAME_BYTES_MAX: usize = 255;
+
+/// The pattern of a policy, in bytes. Enough for a list of some dozens of names.
+pub const POLICY_PATTERN_BYTES_MAX: usize = 4096;
+
+/// What the pattern of a policy may take up when it is compiled, in bytes.
+pub const POLICY_PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+
+/// How often matching a name with the pattern of a policy may turn back before that counts as no match. A few milliseconds for the
+/// worst pattern; patterns that neither look around nor refer back never turn back at all.
+pub const POLICY_PATTERN_BACKTRACKS_MAX: usize = 100_000;
+
+/// Policies of one vhost, and operator policies as many. Each is tried on each queue that is declared.
+pub const POLICIES_PER_VHOST_MAX: usize = 1000;

@@ -69,6 +69,13 @@ impl<T> Arena<T> {
             Slot::Vacant { .. } => None,
         })
     }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Occupied(value) => Some(value),
+            Slot::Vacant { .. } => None,
+        })
+    }
 }
 
 /// Panics on a number that is not in use: numbers never come from a peer, so that is a fault of ours.

@@ -1,4 +1,4 @@
-//! Definitions: durable exchanges, queues and bindings as the keys and values in which a store keeps them.
+//! Definitions: policies, durable exchanges, queues and bindings as the keys and values in which a store keeps them.
 //!
 //! The topology makes a [`DefinitionChange`] of all that it changes for longer than a run; on start [`load`] makes
 //! [`Definition`]s of what the store has kept, in an order in which the topology can take them back. Writes and reads
@@ -11,6 +11,7 @@ use amq_protocol::types::FieldTable;
 
 use super::QueueId;
 use super::exchange::ExchangeOptions;
+use super::policy::{Policy, PolicyKind};
 use super::queue::QueueOptions;
 use super::topology::{BindingView, Destination};
 
@@ -20,7 +21,7 @@ mod value;
 /// One thing to write: the value that now belongs to the key, or none if the key is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionChange {
-    /// What it is about. Keys sort by kind: exchanges, then queues, then bindings.
+    /// What it is about. Keys sort by kind: policies, exchanges, queues, bindings.
     pub key: Vec<u8>,
     /// What it is from now on; `None` if it is no more.
     pub value: Option<Vec<u8>>,
@@ -29,6 +30,8 @@ pub struct DefinitionChange {
 /// Something durable as it was declared.
 #[derive(Debug, Clone)]
 pub enum Definition {
+    /// A policy or operator policy, which names its vhost.
+    Policy(Policy),
     /// An exchange.
     Exchange {
         /// The vhost it lives in.
@@ -84,7 +87,7 @@ pub struct DefinitionError {
 /// What a store held.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Exchanges, then queues, then bindings, so that whatever one refers to comes before it.
+    /// Policies, then exchanges, queues and bindings, so that whatever one refers to comes before it.
     pub definitions: Vec<Definition>,
     /// What is not to be used, to be told and set aside.
     pub unreadable: Vec<Unreadable>,
@@ -152,6 +155,7 @@ impl Definition {
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
         match self {
+            Self::Policy(policy) => key::policy(policy.kind(), policy.vhost(), policy.name()),
             Self::Exchange { vhost, options } => key::exchange(vhost, &options.name),
             Self::Queue { options, .. } => key::queue(&options.vhost, &options.name),
             Self::Binding(binding) => key::binding(&binding.vhost, &binding.view()),
@@ -162,6 +166,7 @@ impl Definition {
     #[must_use]
     pub fn value(&self) -> Vec<u8> {
         match self {
+            Self::Policy(policy) => value::policy(policy),
             Self::Exchange { vhost, options } => value::exchange(vhost, options),
             Self::Queue { id, options } => value::queue(*id, options),
             Self::Binding(binding) => value::binding(&binding.vhost, &binding.view()),
@@ -172,6 +177,7 @@ impl Definition {
     #[must_use]
     pub fn vhost(&self) -> &str {
         match self {
+            Self::Policy(policy) => policy.vhost(),
             Self::Exchange { vhost, .. } => vhost,
             Self::Queue { options, .. } => &options.vhost,
             Self::Binding(binding) => &binding.vhost,
@@ -181,9 +187,10 @@ impl Definition {
     /// What is referred to ranks before what refers to it.
     fn rank(&self) -> u8 {
         match self {
-            Self::Exchange { .. } => 0,
-            Self::Queue { .. } => 1,
-            Self::Binding(_) => 2,
+            Self::Policy(_) => 0,
+            Self::Exchange { .. } => 1,
+            Self::Queue { .. } => 2,
+            Self::Binding(_) => 3,
         }
     }
 }
@@ -191,6 +198,13 @@ impl Definition {
 impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Policy(policy) => {
+                let kind = match policy.kind() {
+                    PolicyKind::User => "policy",
+                    PolicyKind::Operator => "operator policy",
+                };
+                write!(f, "{kind} '{}' in vhost '{}'", policy.name(), policy.vhost())
+            }
             Self::Exchange { vhost, options } => write!(f, "exchange '{}' in vhost '{vhost}'", options.name),
             Self::Queue { options, .. } => f.write_str(&options.resource()),
             Self::Binding(BindingDefinition { vhost, source, destination, routing_key, .. }) => {
@@ -231,6 +245,15 @@ impl BoundTo {
 }
 
 impl DefinitionChange {
+    pub(super) fn policy(policy: &Policy) -> Self {
+        let key = key::policy(policy.kind(), policy.vhost(), policy.name());
+        Self { key, value: Some(value::policy(policy)) }
+    }
+
+    pub(super) fn no_policy(vhost: &str, kind: PolicyKind, name: &str) -> Self {
+        Self { key: key::policy(kind, vhost, name), value: None }
+    }
+
     pub(super) fn exchange(vhost: &str, options: &ExchangeOptions) -> Self {
         Self { key: key::exchange(vhost, &options.name), value: Some(value::exchange(vhost, options)) }
     }

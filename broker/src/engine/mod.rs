@@ -7,6 +7,7 @@ mod arena;
 pub mod dead_letter;
 pub mod definitions;
 pub mod exchange;
+pub mod policy;
 pub mod queue;
 pub mod topology;
 

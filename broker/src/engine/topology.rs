@@ -15,6 +15,7 @@ use super::{
     arena::Arena,
     definitions::DefinitionChange,
     exchange::{BindingRule, Entry, ExchangeKind, ExchangeOptions, RouteTable, Target},
+    policy::{Policies, PolicyTarget},
     queue::QueueOptions,
 };
 use crate::error::AmqpError;
@@ -22,9 +23,11 @@ use crate::error::AmqpError;
 mod bindings;
 mod changes;
 mod checks;
+mod entries;
 mod history;
 mod listing;
 mod names;
+mod policies;
 mod restore;
 mod route;
 #[cfg(test)]
@@ -33,11 +36,13 @@ pub(crate) mod tests;
 use self::{
     bindings::{BindingSpec, BindingTable},
     checks::{RESERVED_PREFIX, check_binding_ends, check_not_default, check_not_reserved},
+    entries::{ExchangeEntry, QueueEntry},
     names::ByName,
 };
 pub use self::{
     history::History,
     listing::{BindingView, ExchangeView, QueueView},
+    policies::{PolicyChange, TooManyPolicies},
     restore::RestoreError,
     route::Routed,
 };
@@ -101,42 +106,8 @@ pub struct Topology<Q: Handle> {
     exchanges: Arena<ExchangeEntry<Q::History>>,
     exchange_names: HashMap<ByName<ExchangeOptions>, u32>,
     bindings: BindingTable,
+    policies: Policies,
     changes: Vec<DefinitionChange>,
-}
-
-#[derive(Debug)]
-struct QueueEntry<Q> {
-    options: Arc<QueueOptions>,
-    owner: Option<ConnectionId>,
-    queue: Q,
-    /// Its place among its owner's queues.
-    slot_in_exclusive: u32,
-    incoming: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct ExchangeEntry<H> {
-    options: Arc<ExchangeOptions>,
-    routes: RouteTable,
-    /// What it keeps for new bindings, if it is of that kind.
-    history: Option<History<H>>,
-    /// Bindings from here to queues, and to exchanges: kept apart because only the latter need following.
-    to_queues: Vec<u32>,
-    to_exchanges: Vec<u32>,
-    incoming: Vec<u32>,
-}
-
-impl<H> ExchangeEntry<H> {
-    fn outgoing_mut(&mut self, target: Target) -> &mut Vec<u32> {
-        match target {
-            Target::Queue(_) => &mut self.to_queues,
-            Target::Exchange(_) => &mut self.to_exchanges,
-        }
-    }
-
-    fn any_outgoing(&self) -> Option<u32> {
-        self.to_queues.last().or(self.to_exchanges.last()).copied()
-    }
 }
 
 impl<Q: Handle> Topology<Q> {
@@ -152,6 +123,7 @@ impl<Q: Handle> Topology<Q> {
             exchanges: Arena::default(),
             exchange_names: HashMap::new(),
             bindings: BindingTable::default(),
+            policies: Policies::default(),
             changes: Vec::new(),
         };
         for (name, kind, internal) in [
@@ -292,7 +264,7 @@ impl<Q: Handle> Topology<Q> {
         if naming == QueueName::Given {
             check_not_reserved("queue", &options.name)?;
         }
-        let options = Arc::new(options);
+        let options = Arc::new(self.with_policies(options));
         let queue = make(options.clone());
         self.note_queue(&options, &queue);
         self.add_queue(options, owner, queue.clone());
@@ -348,6 +320,7 @@ impl<Q: Handle> Topology<Q> {
         let number = self.exchanges.insert(ExchangeEntry {
             routes: RouteTable::new(&options),
             history,
+            policies: self.policies.applied(PolicyTarget::Exchange { name: &options.name }),
             options: options.clone(),
             to_queues: Vec::new(),
             to_exchanges: Vec::new(),

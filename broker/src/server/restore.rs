@@ -131,9 +131,13 @@ fn restore_one(
         return Ok(());
     };
     vhost.write(|registry| match definition {
+        Definition::Policy(policy) => {
+            registry.topology.restore_policy(policy);
+            Ok(())
+        }
         Definition::Exchange { options, .. } => registry.topology.restore_exchange(options),
         Definition::Queue { id, options } => {
-            let options = Arc::new(options);
+            let options = Arc::new(registry.topology.with_policies(options));
             let levels = 0..=options.highest_level();
             let messages: Vec<_> = levels.map(|level| restored_queue(restored, id.of_level(level))).collect();
             let queue = SharedQueue::restore(id, options.clone(), shared.backing(), &messages);

@@ -3,16 +3,27 @@
 //! Never read back: the value tells everything, and is checked against its key by building that again. Called by
 //! [`super`] only.
 
+use crate::engine::policy::PolicyKind;
 use crate::engine::topology::{BindingView, Destination};
 use crate::wire::table::encode_table;
 
 // Apart, so that further kinds find room between them.
+const POLICY: u8 = 0x08;
+const OPERATOR_POLICY: u8 = 0x09;
 const EXCHANGE: u8 = 0x10;
 const QUEUE: u8 = 0x20;
 const BINDING: u8 = 0x30;
 
 const TO_EXCHANGE: u8 = 0;
 const TO_QUEUE: u8 = 1;
+
+pub(super) fn policy(kind: PolicyKind, vhost: &str, name: &str) -> Vec<u8> {
+    let kind = match kind {
+        PolicyKind::User => POLICY,
+        PolicyKind::Operator => OPERATOR_POLICY,
+    };
+    join(kind, &[vhost, name])
+}
 
 pub(super) fn exchange(vhost: &str, name: &str) -> Vec<u8> {
     join(EXCHANGE, &[vhost, name])

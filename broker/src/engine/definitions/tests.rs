@@ -4,6 +4,7 @@ use amq_protocol::types::{AMQPValue, DecimalValue};
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::policy::PolicyDeclare;
 use crate::engine::queue::QueueDeclare;
 use crate::wire::table::encode_table;
 
@@ -28,6 +29,11 @@ fn queue(id: u64, name: &str, arguments: FieldTable) -> Definition {
 fn binding(source: &str, destination: BoundTo, routing_key: &str, arguments: FieldTable) -> Definition {
     let (source, routing_key) = (source.into(), routing_key.into());
     Definition::Binding(BindingDefinition { vhost: "/".into(), source, destination, routing_key, arguments })
+}
+
+fn policy(kind: PolicyKind, name: &str, pattern: &str, definition: serde_json::Value) -> Definition {
+    let declare = PolicyDeclare { priority: -3, ..PolicyDeclare::new(pattern, definition) };
+    Definition::Policy(Policy::from_declare(kind, "/", name, declare).unwrap())
 }
 
 fn to_queue(name: &str) -> BoundTo {
@@ -73,6 +79,11 @@ fn definitions_come_back_as_they_were() {
     };
     assert!(options.durable && !options.exclusive && options.single_active_consumer);
 
+    for kind in [PolicyKind::User, PolicyKind::Operator] {
+        let limits = serde_json::json!({"max-length": 10, "message-ttl": u64::MAX, "delivery-limit": -1});
+        assert_comes_back(&policy(kind, "p \"ü\" \0", r"^(?!amq\.)", limits));
+    }
+
     assert_comes_back(&binding("amq.topic", to_queue("q"), "a.*.#", none.clone()));
     assert_comes_back(&binding("a", BoundTo::Exchange("b".into()), "", none));
     let any = arguments(&[("x-match", text("any")), ("n", AMQPValue::Double(f64::NAN))]);
@@ -97,6 +108,14 @@ fn values_are_legible_and_stay_as_they_are() {
         text(&binding("amq.topic", to_queue("q"), "#", none.clone())),
         r##"{"version":1,"kind":"binding","vhost":"/","source":"amq.topic","destination":{"queue":"q"},"routing_key":"#"}"##
     );
+    let limit = serde_json::json!({"overflow": "drop-head", "max-length": 1});
+    assert_eq!(
+        text(&policy(PolicyKind::User, "p", "^q", limit)),
+        r#"{"version":1,"kind":"policy","vhost":"/","name":"p","pattern":"^q","apply_to":"all","priority":-3,"definition":{"max-length":1,"overflow":"drop-head"}}"#
+    );
+    let cap = policy(PolicyKind::Operator, "p", "", serde_json::json!({"max-length": 1}));
+    assert!(text(&cap).starts_with(r#"{"version":1,"kind":"operator_policy","vhost":"/","name":"p","#));
+    assert_eq!(cap.key(), b"\x09\0\0\0\x01/\0\0\0\x01p");
     assert_eq!(exchange("e", "topic", &none).key(), b"\x10\0\0\0\x01/\0\0\0\x01e");
     assert_eq!(queue(7, "q", none.clone()).key(), b"\x20\0\0\0\x01/\0\0\0\x01q");
     assert_eq!(
@@ -109,7 +128,9 @@ fn values_are_legible_and_stay_as_they_are() {
 fn different_things_have_different_keys_which_sort_by_kind() {
     let none = FieldTable::default();
     let marked = arguments(&[("k", AMQPValue::LongInt(1))]);
+    let limit = || serde_json::json!({"max-length": 1});
     let in_order = [
+        vec![policy(PolicyKind::User, "p", "", limit()), policy(PolicyKind::Operator, "p", "", limit())],
         vec![exchange("", "direct", &none), exchange("b", "direct", &none), exchange("q", "direct", &none)],
         vec![queue(1, "a", none.clone()), queue(2, "q", none.clone())],
         vec![
@@ -124,7 +145,7 @@ fn different_things_have_different_keys_which_sort_by_kind() {
     let mut keys: Vec<Vec<u8>> = in_order.iter().flatten().map(Definition::key).collect();
     keys.sort();
     keys.dedup();
-    assert_eq!(keys.len(), 11);
+    assert_eq!(keys.len(), 13);
     let ranks: Vec<usize> = keys
         .iter()
         .map(|key| in_order.iter().position(|kind| kind.iter().any(|one| one.key() == *key)).unwrap())
@@ -165,6 +186,10 @@ fn what_cannot_be_read_names_its_key_and_the_reason() {
         );
         assert!(text.contains(reason), "{text}, not {reason}");
     }
+    let cap = policy(PolicyKind::Operator, "p", "", serde_json::json!({"max-length": 1}));
+    let value = String::from_utf8(cap.value()).unwrap().replace("max-length", "overflow");
+    let error = decode(&cap.key(), value.as_bytes()).unwrap_err();
+    assert_eq!(error.reason, "[{<<\"overflow\">>,1}] are not recognised policy settings");
     let exchange = exchange("e", "topic", &FieldTable::default());
     let value = String::from_utf8(exchange.value()).unwrap().replace("topic", "x-strange");
     let error = decode(&exchange.key(), value.as_bytes()).unwrap_err();
@@ -178,6 +203,7 @@ fn the_loader_sorts_by_kind_and_keeps_what_it_cannot_read() {
         binding("e", to_queue("a"), "", none.clone()),
         queue(1, "b", none.clone()),
         exchange("e", "direct", &none),
+        policy(PolicyKind::User, "p", "", serde_json::json!({"max-length": 1})),
         queue(2, "a", none.clone()),
     ];
     let mut pairs: Vec<_> = good.iter().map(pair).collect();
@@ -190,6 +216,7 @@ fn the_loader_sorts_by_kind_and_keeps_what_it_cannot_read() {
     assert_eq!(
         listed,
         [
+            "policy 'p' in vhost '/'",
             "exchange 'e' in vhost '/'",
             "queue 'b' in vhost '/'",
             "queue 'a' in vhost '/'",

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{BindingDefinition, BoundTo, Definition};
 use crate::engine::QueueId;
 use crate::engine::exchange::ExchangeOptions;
+use crate::engine::policy::{Policy, PolicyDeclare, PolicyKind};
 use crate::engine::queue::{QueueDeclare, QueueOptions};
 use crate::engine::topology::{BindingView, Destination};
 use crate::wire::table::{decode_table, encode_table};
@@ -52,6 +53,8 @@ enum Stored<'a> {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         arguments: String,
     },
+    Policy(StoredPolicy<'a>),
+    OperatorPolicy(StoredPolicy<'a>),
     Binding {
         vhost: Cow<'a, str>,
         source: Cow<'a, str>,
@@ -63,10 +66,30 @@ enum Stored<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+struct StoredPolicy<'a> {
+    vhost: Cow<'a, str>,
+    name: Cow<'a, str>,
+    pattern: String,
+    apply_to: String,
+    priority: i64,
+    definition: serde_json::Value,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredDestination<'a> {
     Queue(Cow<'a, str>),
     Exchange(Cow<'a, str>),
+}
+
+pub(super) fn policy(policy: &Policy) -> Vec<u8> {
+    let PolicyDeclare { pattern, apply_to, priority, definition } = policy.to_declare();
+    let (vhost, name) = (policy.vhost().into(), policy.name().into());
+    let stored = StoredPolicy { vhost, name, pattern, apply_to, priority, definition };
+    encode(match policy.kind() {
+        PolicyKind::User => Stored::Policy(stored),
+        PolicyKind::Operator => Stored::OperatorPolicy(stored),
+    })
 }
 
 pub(super) fn exchange(vhost: &str, options: &ExchangeOptions) -> Vec<u8> {
@@ -110,6 +133,8 @@ pub(super) fn decode(value: &[u8]) -> Result<Definition, String> {
         return Err(format!("version {version} of its form is not known here, only {VERSION}"));
     }
     match json(value)? {
+        Stored::Policy(stored) => decode_policy(PolicyKind::User, stored),
+        Stored::OperatorPolicy(stored) => decode_policy(PolicyKind::Operator, stored),
         Stored::Exchange { vhost, name, r#type, auto_delete, internal, arguments } => {
             let arguments = table_from(&arguments)?;
             let options = ExchangeOptions::from_declare(
@@ -149,6 +174,14 @@ pub(super) fn decode(value: &[u8]) -> Result<Definition, String> {
             }))
         }
     }
+}
+
+/// Checked as when it was set: what a policy says is read without checks afterwards.
+fn decode_policy(kind: PolicyKind, stored: StoredPolicy<'_>) -> Result<Definition, String> {
+    let StoredPolicy { vhost, name, pattern, apply_to, priority, definition } = stored;
+    let declare = PolicyDeclare { pattern, apply_to, priority, definition };
+    let policy = Policy::from_declare(kind, vhost, name, declare);
+    policy.map(Definition::Policy).map_err(|error| error.problems.join("; "))
 }
 
 fn encode(stored: Stored<'_>) -> Vec<u8> {

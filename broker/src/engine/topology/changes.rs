@@ -1,6 +1,6 @@
 //! The change log of a topology: what a store must write so that what is durable survives a restart.
 //!
-//! Durable are exchanges and queues declared so, and the bindings between them. An exclusive queue goes with its
+//! Durable are policies, exchanges and queues declared so, and the bindings between them. An exclusive queue goes with its
 //! connection and is never durable; the exchanges that every vhost has are made anew on each start, but bindings from and
 //! to them are kept. Nothing is noted where nothing changed.
 
@@ -8,6 +8,7 @@ use super::bindings::BindingSpec;
 use super::{Handle, Topology};
 use crate::engine::definitions::DefinitionChange;
 use crate::engine::exchange::ExchangeOptions;
+use crate::engine::policy::{Policy, PolicyKind};
 use crate::engine::queue::QueueOptions;
 
 impl<Q: Handle> Topology<Q> {
@@ -48,6 +49,14 @@ impl<Q: Handle> Topology<Q> {
             let change = DefinitionChange::binding(&self.vhost, &binding);
             self.changes.push(change);
         }
+    }
+
+    pub(super) fn note_policy(&mut self, policy: &Policy) {
+        self.changes.push(DefinitionChange::policy(policy));
+    }
+
+    pub(super) fn note_no_policy(&mut self, kind: PolicyKind, name: &str) {
+        self.changes.push(DefinitionChange::no_policy(&self.vhost, kind, name));
     }
 
     /// To be called while both ends of the binding are still there.

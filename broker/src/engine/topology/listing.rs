@@ -2,7 +2,8 @@
 
 use amq_protocol::types::FieldTable;
 
-use super::{BindingSpec, Destination, Handle, QueueEntry, Target, Topology};
+use super::{BindingSpec, Destination, ExchangeEntry, Handle, QueueEntry, Target, Topology};
+use crate::engine::policy::AppliedPolicies;
 use crate::engine::{ConnectionId, exchange::ExchangeOptions, queue::QueueOptions};
 
 /// An exchange in a listing.
@@ -10,6 +11,10 @@ use crate::engine::{ConnectionId, exchange::ExchangeOptions, queue::QueueOptions
 pub struct ExchangeView<'a> {
     /// As declared.
     pub options: &'a ExchangeOptions,
+    /// The policies that apply to it.
+    pub policies: &'a AppliedPolicies,
+    /// Where messages go that reach no queue from it, by argument or policy.
+    pub alternate_exchange: Option<&'a str>,
     /// Bindings from it.
     pub bindings_from: usize,
     /// Bindings to it.
@@ -53,11 +58,7 @@ impl<Q: Handle> Topology<Q> {
 
     /// All exchanges, the default one and the other predeclared ones included.
     pub fn exchanges(&self) -> impl Iterator<Item = ExchangeView<'_>> {
-        self.exchanges.iter().map(|(_, entry)| ExchangeView {
-            options: &entry.options,
-            bindings_from: entry.to_queues.len() + entry.to_exchanges.len(),
-            bindings_to: entry.incoming.len(),
-        })
+        self.exchanges.iter().map(|(_, entry)| exchange_view(entry))
     }
 
     /// One exchange as declared.
@@ -125,6 +126,16 @@ impl<Q: Handle> Topology<Q> {
             arguments: &spec.arguments,
             durable: source.durable && durable,
         }
+    }
+}
+
+fn exchange_view<H>(entry: &ExchangeEntry<H>) -> ExchangeView<'_> {
+    ExchangeView {
+        options: &entry.options,
+        policies: &entry.policies,
+        alternate_exchange: entry.alternate_exchange(),
+        bindings_from: entry.to_queues.len() + entry.to_exchanges.len(),
+        bindings_to: entry.incoming.len(),
     }
 }
 

@@ -91,8 +91,7 @@ impl<Q: Handle> Topology<Q> {
     fn route_from(&self, start: u32, routing_keys: &[&str], message: &MessageView<'_>) -> Routed<Q> {
         let mut matched = Matched::default();
         self.collect(start, routing_keys, message, &mut matched);
-        let unrouted =
-            matched.queues.is_empty() && self.exchanges[start].options.alternate_exchange.is_some();
+        let unrouted = matched.queues.is_empty() && self.exchanges[start].alternate_exchange().is_some();
         if unrouted || !matched.exchanges.is_empty() {
             self.follow(start, routing_keys, message, &mut matched);
         }
@@ -160,7 +159,7 @@ impl<Q: Handle> Topology<Q> {
 
     /// The exchange's alternate exchange, if it exists.
     fn alternate_of(&self, exchange: u32) -> Option<u32> {
-        let name = self.exchanges[exchange].options.alternate_exchange.as_deref()?;
+        let name = self.exchanges[exchange].alternate_exchange()?;
         self.exchange_names.get(name).copied()
     }
 }

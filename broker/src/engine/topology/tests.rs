@@ -11,6 +11,7 @@ use crate::{engine::queue::QueueDeclare, error::ReplyCode};
 mod changes;
 mod kinds;
 mod model;
+mod policies;
 mod restart;
 mod routing;
 

@@ -33,8 +33,8 @@ pub struct Stats {
     log_bytes: u64,
     /// Bytes of records that a queue still holds, each once.
     live_bytes: u64,
-    /// By vhost: exchanges, queues and bindings.
-    definitions: BTreeMap<String, [u64; 3]>,
+    /// By vhost: exchanges, queues, bindings and policies of both kinds.
+    definitions: BTreeMap<String, [u64; 4]>,
     /// Those with messages, the longest first.
     queues: Vec<QueueStats>,
     /// Something could not be read.
@@ -92,13 +92,14 @@ pub(super) fn of(data: &Path, found: &Found) -> io::Result<Stats> {
     })
 }
 
-fn definitions(found: &Found) -> BTreeMap<String, [u64; 3]> {
-    let mut by_vhost: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+fn definitions(found: &Found) -> BTreeMap<String, [u64; 4]> {
+    let mut by_vhost: BTreeMap<String, [u64; 4]> = BTreeMap::new();
     for definition in &found.definitions.definitions {
         let kind = match definition {
             Definition::Exchange { .. } => 0,
             Definition::Queue { .. } => 1,
             Definition::Binding(_) => 2,
+            Definition::Policy(_) => 3,
         };
         by_vhost.entry(definition.vhost().to_owned()).or_default()[kind] += 1;
     }
@@ -201,10 +202,17 @@ impl fmt::Display for Stats {
             f,
             "log          {segments}, {bytes}, of which {share} % is messages that queues hold ({live})"
         )?;
-        for (vhost, [exchanges, queues, bindings]) in &self.definitions {
+        for (vhost, [exchanges, queues, bindings, policies]) in &self.definitions {
             let (exchanges, queues) = (counted(*exchanges, "exchange"), counted(*queues, "queue"));
             let bindings = counted(*bindings, "binding");
-            writeln!(f, "vhost '{vhost}': {exchanges}, {queues}, {bindings} that survive a restart")?;
+            let policies = match policies {
+                0 => String::new(),
+                some => counted(*some, "policy") + ", ",
+            };
+            writeln!(
+                f,
+                "vhost '{vhost}': {policies}{exchanges}, {queues}, {bindings} that survive a restart"
+            )?;
         }
         self.table(f)?;
         if self.is_damaged {

@@ -9,6 +9,10 @@ type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn restore(topology: &mut Names, definition: Definition) -> Result<(), RestoreError> {
     match definition {
+        Definition::Policy(policy) => {
+            topology.restore_policy(policy);
+            Ok(())
+        }
         Definition::Exchange { options, .. } => topology.restore_exchange(options),
         Definition::Queue { options, .. } => {
             let name = options.name.clone();
