@@ -154,7 +154,7 @@ fn data_folder(path: &Path) {
     let (store, _) = LogStore::open(folder.path(), SyncMode::Always).expect("opens");
     let declare = QueueDeclare { name: "orders".into(), durable: true, ..QueueDeclare::default() };
     let options = QueueOptions::from_declare("/", declare).expect("is valid");
-    let definition = Definition::Queue { id: QueueId(1), options };
+    let definition = Definition::Queue { id: QueueId(1), options, has_expirations: false };
     store.define(definition.key(), Some(definition.value()));
     let messages =
         (0..3).map(|seq| (Seq(seq), Message::new("", "orders", &[0, 0], true, b"to be found again")));

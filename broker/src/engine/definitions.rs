@@ -45,6 +45,8 @@ pub enum Definition {
         id: QueueId,
         /// As declared; they name the vhost.
         options: QueueOptions,
+        /// Whether it was ever given a message that says itself when it expires. Then a start looks for them.
+        has_expirations: bool,
     },
     /// A binding.
     Binding(BindingDefinition),
@@ -122,7 +124,7 @@ fn claim_id(
     ids: &mut HashMap<QueueId, String>,
     definition: Definition,
 ) -> Result<Definition, DefinitionError> {
-    if let Definition::Queue { id, options } = &definition {
+    if let Definition::Queue { id, options, .. } = &definition {
         match ids.entry(*id) {
             Entry::Vacant(vacant) => {
                 vacant.insert(options.resource());
@@ -168,7 +170,7 @@ impl Definition {
         match self {
             Self::Policy(policy) => value::policy(policy),
             Self::Exchange { vhost, options } => value::exchange(vhost, options),
-            Self::Queue { id, options } => value::queue(*id, options),
+            Self::Queue { id, options, has_expirations } => value::queue(*id, options, *has_expirations),
             Self::Binding(binding) => value::binding(&binding.vhost, &binding.view()),
         }
     }
@@ -259,7 +261,13 @@ impl DefinitionChange {
     }
 
     pub(super) fn queue(id: QueueId, options: &QueueOptions) -> Self {
-        Self { key: key::queue(&options.vhost, &options.name), value: Some(value::queue(id, options)) }
+        Self { key: key::queue(&options.vhost, &options.name), value: Some(value::queue(id, options, false)) }
+    }
+
+    /// A durable queue got its first message that says itself when it expires.
+    #[must_use]
+    pub fn queue_has_expirations(id: QueueId, options: &QueueOptions) -> Self {
+        Self { key: key::queue(&options.vhost, &options.name), value: Some(value::queue(id, options, true)) }
     }
 
     pub(super) fn binding(vhost: &str, binding: &BindingView<'_>) -> Self {

@@ -31,6 +31,12 @@ impl QueueId {
         Self(self.0 | (u64::from(level) << LEVEL_SHIFT))
     }
 
+    /// The level that this is.
+    #[must_use]
+    pub fn level(self) -> u8 {
+        u8::try_from(self.0 >> LEVEL_SHIFT).unwrap_or(u8::MAX)
+    }
+
     /// The queue that this is a level of.
     #[must_use]
     pub fn without_level(self) -> Self {

@@ -277,6 +277,12 @@ impl Driver {
     /// by the consumers' windows. Returns what follows from them.
     fn hand_over_events_of(&mut self, sources: Option<&[SourceId]>) -> Vec<Action> {
         self.outbox.take(&mut self.waiting);
+        if let Some(sources) = sources {
+            // Their names may be given to others soon.
+            let ended = |source: &SourceId| sources.binary_search(source).is_ok();
+            let is_over = |event: &Event| matches!(event, Event::TimedOut { source, .. } if ended(source));
+            self.waiting.news.retain(|event| !is_over(event));
+        }
         let mut follow_ups = Vec::new();
         for event in std::mem::take(&mut self.waiting.deliveries) {
             let wanted = match (&event, sources) {

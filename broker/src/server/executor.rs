@@ -164,7 +164,11 @@ impl Executor {
         let stored = if awaits_store { self.durability() } else { Durability::Immediate };
         for pending in self.batch.confirms.drain(..) {
             let durability = if pending.stored { stored } else { Durability::Immediate };
-            confirmed(pending.channel, pending.number, PublishOutcome::Accepted(durability));
+            let outcome = match pending.refused {
+                true => PublishOutcome::Rejected,
+                false => PublishOutcome::Accepted(durability),
+            };
+            confirmed(pending.channel, pending.number, outcome);
         }
         self.epoch = Epoch::default();
     }

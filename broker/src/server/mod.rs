@@ -7,6 +7,7 @@
 pub mod access;
 pub mod alarms;
 mod connection;
+mod dead_letters;
 pub mod disk_monitor;
 pub mod driver;
 mod durable_waiters;
@@ -132,6 +133,7 @@ impl Broker {
             None => (shared_state(&config, Arc::new(MemoryStore)), None),
         };
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
+        dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
         let accept = |listener, tls| tokio::spawn(listener::accept_loop(listener, tls, shared.clone()));
         let mut acceptors: Vec<_> = plain.into_iter().map(|listener| accept(listener, None)).collect();
         acceptors.extend(encrypted.into_iter().map(|listener| accept(listener, tls.clone())));

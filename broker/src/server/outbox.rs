@@ -27,7 +27,7 @@ pub struct Outbox {
 pub(super) struct Waiting {
     /// Deliveries, and the ends of consumers: in order, and only while the peer reads.
     pub(super) deliveries: VecDeque<Event>,
-    /// What concerns the connection itself (alarms, durability, its end): at once, whatever waits in front of it.
+    /// What concerns the connection itself (alarms, durability, its end) or the end of a channel: at once, whatever waits in front of it.
     pub(super) news: VecDeque<Event>,
 }
 

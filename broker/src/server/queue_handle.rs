@@ -8,29 +8,37 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::engine::QueueId;
+use crate::engine::definitions::DefinitionChange;
 use crate::engine::queue::{
     self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Enqueued, NothingTaken, Queue,
     QueueOptions, Removed, Restored, Seq, Taken,
 };
 use crate::engine::topology::Handle;
+use crate::server::dead_letters::DeadLetters;
 use crate::server::history::HistoryHandle;
 use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
 use crate::server::timers::Timers;
-use crate::session::action::{Delivery, DeliveryRef, Event, NO_SLOT, Settlement, SourceId};
+use crate::session::action::{Settlement, SourceId};
 use crate::store::{Epoch, Kept, Store};
 use crate::wire::message::Message;
+use crate::wire::properties::has_expiration;
 
+mod dead;
+mod effects;
 mod limit;
 mod paging;
 mod staged;
 mod targets;
 mod timing;
 
+use dead::Dead;
+pub(super) use dead::DeadMessage;
+use effects::with_delivery_count;
 pub(super) use limit::ChannelLimit;
 use staged::Staged;
 use targets::Targets;
@@ -55,7 +63,12 @@ struct State {
     kept: bool,
     /// The pager was asked for messages and has not brought them yet.
     loading: bool,
+    /// The pager was asked to look at messages that it does not bring.
+    surveying: bool,
+    /// Its definition says that it was given messages with an expiration of their own.
+    has_expirations: bool,
     timing: Timing,
+    dead: Option<Box<Dead>>,
 }
 
 /// An engine queue with its lock, its consumers' outboxes and its store.
@@ -65,6 +78,8 @@ pub struct SharedQueue {
     backing: Backing,
     this: Weak<Self>,
     deleted: AtomicBool,
+    /// Mirrors the queue's settings for those who look without the lock.
+    may_reject: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -79,6 +94,8 @@ pub struct Backing {
     pub pager: Arc<Pager>,
     /// Tells the time, and wakes queues.
     pub timers: Arc<Timers>,
+    /// Publishes what queues give up.
+    pub dead_letters: Arc<DeadLetters>,
 }
 
 impl std::fmt::Debug for SharedQueue {
@@ -104,6 +121,8 @@ impl Handle for QueueHandle {
 pub struct QueueBatch {
     /// Messages to enqueue, in order.
     pub publishes: Vec<Message>,
+    /// The places in `publishes` of those that [`SharedQueue::apply`] refused, ascending.
+    pub refused: Vec<usize>,
     /// Slots to settle, by settlement. No slot is named twice, so the order among them means nothing.
     settles: [Vec<u32>; SETTLEMENTS.len()],
     /// Deliveries that have left the outbox: consumer, messages, body bytes.
@@ -121,6 +140,8 @@ impl QueueBatch {
         const KEPT_ENTRIES_MAX: usize = 1024;
         self.publishes.clear();
         self.publishes.shrink_to(KEPT_ENTRIES_MAX);
+        self.refused.clear();
+        self.refused.shrink_to(KEPT_ENTRIES_MAX);
         for slots in &mut self.settles {
             slots.clear();
             slots.shrink_to(KEPT_ENTRIES_MAX);
@@ -172,10 +193,15 @@ impl SharedQueue {
         options: Arc<QueueOptions>,
         backing: Backing,
         restored: &[Restored],
+        has_expirations: bool,
     ) -> QueueHandle {
         let queue = Queue::restore(options.clone(), restored);
         let handle = Self::with_queue(id, options, backing, queue);
-        handle.state.lock().kept = true;
+        {
+            let mut state = handle.state.lock();
+            (state.kept, state.has_expirations) = (true, has_expirations);
+            handle.request_survey(&mut state);
+        }
         handle
     }
 
@@ -189,15 +215,21 @@ impl SharedQueue {
             returned: Staged::default(),
             kept: false,
             loading: false,
+            surveying: false,
+            has_expirations: false,
             timing: Timing::default(),
+            dead: None,
         };
         let deleted = AtomicBool::new(false);
+        let may_reject =
+            AtomicBool::new(options.settings.as_ref().is_some_and(|settings| settings.may_reject()));
         let handle = Arc::new_cyclic(|this| Self {
             id,
             options,
             backing,
             this: this.clone(),
             deleted,
+            may_reject,
             state: Mutex::new(state),
         });
         handle.touch();
@@ -228,19 +260,31 @@ impl SharedQueue {
         self.deleted.load(Ordering::Acquire)
     }
 
+    /// Whether it may refuse messages. Others may be in force a moment later.
+    pub fn may_reject(&self) -> bool {
+        self.may_reject.load(Ordering::Relaxed)
+    }
+
     /// Carries out a batch and offers ready messages to consumers. Returns the epoch at which all stored messages of the
     /// batch are durable.
     pub fn apply(&self, batch: &mut QueueBatch) -> Epoch {
         let now_ms = self.now_ms();
         self.with_state(|state| {
-            let State { queue, targets, effects, appended, .. } = state;
+            let State { queue, targets, effects, appended, has_expirations, .. } = state;
             let deleted = queue.is_deleted();
-            for message in batch.publishes.drain(..) {
+            for (place, message) in batch.publishes.drain(..).enumerate() {
                 let stored = self.options.durable && message.is_persistent() && !deleted;
+                if stored && has_expiration(message.properties()) && !*has_expirations {
+                    *has_expirations = true;
+                    self.note_expirations();
+                }
                 let kept = stored.then(|| message.clone());
-                let enqueued = queue.enqueue(message, now_ms, targets, effects);
-                if let (Some(message), Enqueued::Accepted { level, seq }) = (kept, enqueued) {
-                    appended.push(level, (seq, message));
+                match (queue.enqueue(message, now_ms, targets, effects), kept) {
+                    (Enqueued::Accepted { level, seq }, Some(message)) => {
+                        appended.push(level, (seq, message));
+                    }
+                    (Enqueued::Accepted { .. }, None) => {}
+                    (Enqueued::Refused, _) => batch.refused.push(place),
                 }
             }
             let mut epoch = Epoch::default();
@@ -261,6 +305,13 @@ impl SharedQueue {
             state.queue.dispatch(now_ms, &mut state.targets, &mut state.effects);
             epoch
         })
+    }
+
+    /// Makes the queue's definition say, durably before the message itself, that a start is to look for expirations.
+    #[cold]
+    fn note_expirations(&self) {
+        let DefinitionChange { key, value } = DefinitionChange::queue_has_expirations(self.id, &self.options);
+        self.backing.store.define(key, value);
     }
 
     /// Adds a consumer whose deliveries go to `outbox` under the name `source`. Deliveries begin with the next
@@ -334,7 +385,10 @@ impl SharedQueue {
         loop {
             let taken = self.with_state(|state| {
                 self.note_use(state);
-                let taken = state.queue.take(ack_mode, self.now_ms(), &mut state.effects)?;
+                let mut taken = state.queue.take(ack_mode, self.now_ms(), &mut state.effects)?;
+                if taken.delivery_count > 0 {
+                    taken.message = with_delivery_count(&taken.message, taken.delivery_count);
+                }
                 let level = taken.level;
                 state.effects.extend(taken.settled.map(|seq| Effect::Settled { level, seq }));
                 state.effects.extend(taken.delivered.map(|up_to| Effect::Delivered { level, up_to }));
@@ -405,52 +459,6 @@ impl SharedQueue {
         self.request_load(&mut guard);
         self.arm(&mut guard);
         result
-    }
-
-    fn apply_effects(&self, guard: &mut MutexGuard<'_, State>) {
-        let State { targets, effects, settled, returned, .. } = &mut **guard;
-        if effects.is_empty() {
-            return;
-        }
-        let mut in_outboxes = 0;
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Deliver { consumer, slot, redelivered, message, .. } => {
-                    targets.stage(consumer, |source| {
-                        if slot == NO_SLOT {
-                            in_outboxes += message.memory_bytes();
-                        }
-                        let reference = DeliveryRef { source, slot };
-                        Event::Deliver(Delivery { reference, redelivered, message })
-                    });
-                }
-                Effect::ConsumerCancelled { consumer } => {
-                    targets.stage(consumer, Event::ConsumerCancelled);
-                    targets.remove(consumer);
-                }
-                Effect::Settled { level, seq } => settled.push(level, seq),
-                Effect::Returned { level, seq, count } => returned.push(level, (seq, count)),
-                Effect::Delivered { level, up_to } => {
-                    self.backing.store.delivered(self.store_id(level), up_to);
-                }
-                Effect::Purged { level, ranges } => {
-                    self.backing.store.settle_ranges(self.store_id(level), &ranges);
-                }
-                Effect::Dead { level, seq, stored, .. } => {
-                    if stored {
-                        settled.push(level, seq);
-                    }
-                }
-                Effect::TimedOut { .. } => {}
-            }
-        }
-        // What needs no acknowledgement has left the queue's books; until its connection has it, it counts here. Before the
-        // other side can count it off.
-        self.backing.memory.change(0, in_outboxes);
-        targets.flush();
-        returned.drain(|level, returned| self.backing.store.returned(self.store_id(level), returned));
-        settled.drain(|level, settled| self.backing.store.settle(self.store_id(level), settled));
-        effects.shrink_to(STAGED_KEPT_MAX);
     }
 }
 

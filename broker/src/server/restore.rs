@@ -136,11 +136,12 @@ fn restore_one(
             Ok(())
         }
         Definition::Exchange { options, .. } => registry.topology.restore_exchange(options),
-        Definition::Queue { id, options } => {
+        Definition::Queue { id, options, has_expirations } => {
             let options = Arc::new(registry.topology.with_policies(options));
             let levels = 0..=options.highest_level();
             let messages: Vec<_> = levels.map(|level| restored_queue(restored, id.of_level(level))).collect();
-            let queue = SharedQueue::restore(id, options.clone(), shared.backing(), &messages);
+            let queue =
+                SharedQueue::restore(id, options.clone(), shared.backing(), &messages, has_expirations);
             registry.topology.restore_queue(options, queue)
         }
         Definition::Binding(binding) => registry.topology.restore_binding(binding),

@@ -12,6 +12,7 @@ use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
 use crate::server::access::Users;
 use crate::server::alarms::{Alarm, Alarms, Connected};
+use crate::server::dead_letters::DeadLetters;
 use crate::server::durable_waiters::DurableWaiters;
 use crate::server::history::HistoryBudget;
 use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
@@ -50,6 +51,8 @@ pub struct Shared {
     pub pager: Arc<Pager>,
     /// Tells the time, and wakes queues.
     pub timers: Arc<Timers>,
+    /// Publishes what queues give up.
+    pub dead_letters: Arc<DeadLetters>,
     /// A connection is not read while more than this, in bytes, waits to be written and some of it is its own.
     pub backlog_bytes_max: usize,
     vhosts: RwLock<HashMap<String, Arc<VHost>>>,
@@ -89,6 +92,7 @@ impl Shared {
             memory,
             pager,
             timers,
+            dead_letters: Arc::default(),
             backlog_bytes_max: (memory_limit_bytes / 8).min(BACKLOG_BYTES_MAX),
             vhosts: RwLock::new(HashMap::from([("/".to_owned(), vhost)])),
             connected: Mutex::new(Connected::default()),
@@ -118,8 +122,14 @@ impl Shared {
 
     /// What new queues are given.
     pub fn backing(&self) -> Backing {
-        let Self { store, memory, pager, timers, .. } = self;
-        Backing { store: store.clone(), memory: memory.clone(), pager: pager.clone(), timers: timers.clone() }
+        let Self { store, memory, pager, timers, dead_letters, .. } = self;
+        Backing {
+            store: store.clone(),
+            memory: memory.clone(),
+            pager: pager.clone(),
+            timers: timers.clone(),
+            dead_letters: dead_letters.clone(),
+        }
     }
 
     /// Ids from here on belong to queues that were restored.
@@ -243,5 +253,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.pager.close();
         self.timers.close();
+        self.dead_letters.close();
     }
 }

@@ -418,6 +418,13 @@ pub enum Event {
     Deliver(Delivery),
     /// A consumer's queue is gone.
     ConsumerCancelled(SourceId),
+    /// A consumer has not acknowledged a delivery for longer than its queue allows.
+    TimedOut {
+        /// Which.
+        source: SourceId,
+        /// How long that is, in milliseconds.
+        timeout_ms: u64,
+    },
     /// The store is durable up to this epoch.
     Durable(u64),
     /// Publishers are held back, and why (`low on memory`).

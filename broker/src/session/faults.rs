@@ -122,6 +122,13 @@ pub(super) fn channel_not_open() -> AmqpError {
     AmqpError::channel_error("expected 'channel.open'")
 }
 
+pub(super) fn acknowledgement_timed_out(channel: u16, timeout_ms: u64) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout_ms} ms. This timeout value can \
+         be configured, see consumers doc guide to learn more"
+    ))
+}
+
 pub(super) fn unimplemented_method() -> AmqpError {
     AmqpError::command_invalid("unimplemented method")
 }

@@ -338,6 +338,15 @@ pub fn with_headers(properties: &[u8], headers: &FieldTable) -> Result<Vec<u8>, 
     replace(properties, P::Headers, &encode_table(headers))
 }
 
+/// The same properties with another header table, given as its bytes.
+///
+/// # Errors
+///
+/// Those of [`Properties::parse`].
+pub fn with_header_bytes(properties: &[u8], headers: &[u8]) -> Result<Vec<u8>, AmqpError> {
+    replace(properties, P::Headers, headers)
+}
+
 /// The same properties without any header of this name, all else byte for byte. A table that it leaves empty stays.
 ///
 /// # Errors

@@ -23,7 +23,8 @@ fn exchange(name: &str, kind: &str, arguments: &FieldTable) -> Definition {
 
 fn queue(id: u64, name: &str, arguments: FieldTable) -> Definition {
     let declare = QueueDeclare { name: name.into(), durable: true, arguments, ..QueueDeclare::default() };
-    Definition::Queue { id: QueueId(id), options: QueueOptions::from_declare("/", declare).unwrap() }
+    let options = QueueOptions::from_declare("/", declare).unwrap();
+    Definition::Queue { id: QueueId(id), options, has_expirations: false }
 }
 
 fn binding(source: &str, destination: BoundTo, routing_key: &str, arguments: FieldTable) -> Definition {

@@ -52,6 +52,8 @@ enum Stored<'a> {
         auto_delete: bool,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         arguments: String,
+        #[serde(default, skip_serializing_if = "is_false")]
+        has_expirations: bool,
     },
     Policy(StoredPolicy<'a>),
     OperatorPolicy(StoredPolicy<'a>),
@@ -103,13 +105,14 @@ pub(super) fn exchange(vhost: &str, options: &ExchangeOptions) -> Vec<u8> {
     })
 }
 
-pub(super) fn queue(id: QueueId, options: &QueueOptions) -> Vec<u8> {
+pub(super) fn queue(id: QueueId, options: &QueueOptions, has_expirations: bool) -> Vec<u8> {
     encode(Stored::Queue {
         id: id.0,
         vhost: (&*options.vhost).into(),
         name: options.name.as_str().into(),
         auto_delete: options.auto_delete,
         arguments: table_text(&options.arguments),
+        has_expirations,
     })
 }
 
@@ -149,7 +152,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Definition, String> {
             .map_err(|error| error.to_string())?;
             Ok(Definition::Exchange { vhost: vhost.into_owned(), options })
         }
-        Stored::Queue { id, vhost, name, auto_delete, arguments } => {
+        Stored::Queue { id, vhost, name, auto_delete, arguments, has_expirations } => {
             let declare = QueueDeclare {
                 name: name.into_owned(),
                 durable: true,
@@ -159,7 +162,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Definition, String> {
             };
             let options =
                 QueueOptions::from_declare(vhost.into_owned(), declare).map_err(|error| error.to_string())?;
-            Ok(Definition::Queue { id: QueueId(id), options })
+            Ok(Definition::Queue { id: QueueId(id), options, has_expirations })
         }
         Stored::Binding { vhost, source, destination, routing_key, arguments } => {
             Ok(Definition::Binding(BindingDefinition {
@@ -182,6 +185,11 @@ fn decode_policy(kind: PolicyKind, stored: StoredPolicy<'_>) -> Result<Definitio
     let declare = PolicyDeclare { pattern, apply_to, priority, definition };
     let policy = Policy::from_declare(kind, vhost, name, declare);
     policy.map(Definition::Policy).map_err(|error| error.problems.join("; "))
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn encode(stored: Stored<'_>) -> Vec<u8> {

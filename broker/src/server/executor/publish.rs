@@ -44,7 +44,8 @@ impl Executor {
     }
 
     /// Commits a transaction: the publishes in order, then the settlements. If it fails, what was to be settled returns to
-    /// its queues with everything else of the channel, which the error closes.
+    /// its queues with everything else of the channel, which the error closes. If a queue refuses a message the rest is done all
+    /// the same, as in RabbitMQ: a transaction spans queues, but is not atomic over them.
     pub(super) fn commit(
         &mut self,
         publishes: Vec<Publish>,
@@ -58,8 +59,12 @@ impl Executor {
             }
             self.settle(&settle);
         }
+        self.batch.take_refused();
         self.apply_batch();
         published?;
+        if self.batch.take_refused() {
+            return Err(AmqpError::precondition_failed("partial tx completion"));
+        }
         if settled {
             self.epoch = self.epoch.max(self.shared.store.barrier());
         }
@@ -105,17 +110,20 @@ impl Executor {
             Prepared { message, more_keys: Vec::new() }
         };
         let traced = self.is_traced().then(|| self.begin_trace(&message, &more_keys));
+        let guarded_before = self.batch.guarded_count();
         let gathered = if more_keys.is_empty() {
             self.gather_by_cache(message)
         } else {
             self.gather_by_keys(message, &more_keys)
         };
+        let guarded = guarded_before..self.batch.guarded_count();
         if let Some(traced) = traced {
             self.trace_published(channel, traced, gathered.is_ok());
         }
         let gathered = gathered?;
         if let Some(number) = confirm {
-            self.batch.confirms.push(PendingConfirm { channel, number, stored: gathered.stored });
+            let pending = PendingConfirm { channel, number, stored: gathered.stored, refused: false };
+            self.batch.await_confirm(pending, guarded);
         }
         Ok(gathered.unrouted.filter(|_| mandatory))
     }
@@ -234,9 +242,9 @@ pub(super) fn gather(batch: &mut Batch, route: &Route, message: Message) -> Gath
         return Gathered { stored: false, unrouted: Some(message) };
     };
     for queue in others {
-        batch.queue(queue).publishes.push(message.clone());
+        batch.publish(queue, message.clone(), route.may_reject);
     }
-    batch.queue(last).publishes.push(message);
+    batch.publish(last, message, route.may_reject);
     Gathered { stored, unrouted: None }
 }
 

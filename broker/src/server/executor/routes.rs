@@ -21,13 +21,16 @@ pub(super) struct Route {
     pub(super) durable: bool,
     /// The recent histories that the messages enter.
     histories: Vec<History<HistoryHandle>>,
+    /// Whether any of them may refuse a message.
+    pub(super) may_reject: bool,
 }
 
 impl Route {
     pub(super) fn new(routed: Routed<QueueHandle>) -> Self {
         let Routed { queues, histories } = routed;
         let durable = queues.iter().any(|queue| queue.options().durable);
-        Self { queues, durable, histories }
+        let may_reject = queues.iter().any(|queue| queue.may_reject());
+        Self { queues, durable, histories, may_reject }
     }
 
     /// Enters a message in the histories on its way; the route is too old if one of them has a newer binding.
@@ -172,6 +175,7 @@ mod tests {
             memory: Arc::new(MemoryGauge::new(1 << 20)),
             pager: Arc::default(),
             timers: Arc::new(Timers::new(Clock::new(Instant::now(), 0))),
+            dead_letters: Arc::default(),
         };
         let queue = SharedQueue::new(QueueId(1), Arc::new(options), backing);
         let wide = || Route::new(routed(vec![queue.clone(); HANDLES_MAX / 4]));

@@ -108,6 +108,13 @@ impl Targets {
         connection.staged.push(event);
     }
 
+    /// Tells a consumer's connection that it holds a delivery for too long. At once: it may not read its deliveries.
+    pub(super) fn time_out(&mut self, consumer: ConsumerId, timeout_ms: u64) {
+        let Some(target) = self.get_mut(consumer) else { return };
+        let (at, source) = (target.connection, target.source);
+        self.connections[at].outbox.push_news(Event::TimedOut { source, timeout_ms });
+    }
+
     /// Hands over everything staged, each outbox under one lock of it.
     pub(super) fn flush(&mut self) {
         for at in self.staged.drain(..) {

@@ -93,6 +93,7 @@ impl Connection {
                 self.cancel_consumer(source);
                 None
             }
+            Event::TimedOut { source, timeout_ms } => self.time_out(source, timeout_ms),
             Event::Durable(epoch) => {
                 self.handle_durable(epoch);
                 None
@@ -138,6 +139,13 @@ impl Connection {
         if let Some(Slot::Open(channel)) = self.channels.get_mut(&id) {
             channel.forget_consumer(source, &mut self.sources);
         }
+    }
+
+    /// Closes the channel of a consumer that holds a delivery for too long; what it holds returns to its queues.
+    fn time_out(&mut self, source: SourceId, timeout_ms: u64) -> Option<Action> {
+        let ChannelId(id) = self.sources.find(source)?.channel;
+        let is_open = matches!(self.channels.get(&id), Some(Slot::Open(_)));
+        if is_open { self.fail(id, faults::acknowledgement_timed_out(id, timeout_ms)) } else { None }
     }
 
     fn handle_durable(&mut self, epoch: u64) {

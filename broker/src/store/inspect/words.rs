@@ -22,17 +22,17 @@ pub(super) struct QueueNames(HashMap<QueueId, String>);
 impl QueueNames {
     pub(super) fn of_definitions(loaded: &Loaded) -> Self {
         let name = |definition: &Definition| match definition {
-            Definition::Queue { id, options } if &*options.vhost == "/" => {
+            Definition::Queue { id, options, .. } if &*options.vhost == "/" => {
                 Some((*id, format!("queue '{}'", options.name)))
             }
-            Definition::Queue { id, options } => Some((*id, options.resource())),
+            Definition::Queue { id, options, .. } => Some((*id, options.resource())),
             Definition::Policy(_) | Definition::Exchange { .. } | Definition::Binding(_) => None,
         };
         Self(loaded.definitions.iter().filter_map(name).collect())
     }
 
     pub(super) fn is_defined(&self, queue: QueueId) -> bool {
-        self.0.contains_key(&queue)
+        self.0.contains_key(&queue.without_level())
     }
 
     /// How many queues are defined.
@@ -40,9 +40,13 @@ impl QueueNames {
         self.0.len()
     }
 
-    /// `queue 'orders'`, with its vhost unless that is the usual one.
+    /// `queue 'orders'`, with its vhost unless that is the usual one, and the priority of its messages unless that is 0.
     pub(super) fn of(&self, queue: QueueId) -> String {
-        self.0.get(&queue).cloned().unwrap_or_else(|| format!("the undefined queue {}", queue.0))
+        match (self.0.get(&queue.without_level()), queue.level()) {
+            (Some(name), 0) => name.clone(),
+            (Some(name), level) => format!("{name}, priority {level}"),
+            (None, _) => format!("the undefined queue {}", queue.0),
+        }
     }
 
     /// `3 messages of queue 'a' (numbers 5, 7 to 8) and 1 message of queue 'b' (number 1)`; none for no numbers.

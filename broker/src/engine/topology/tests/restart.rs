@@ -27,7 +27,7 @@ fn restarted(kept: &Kept) -> Names {
     assert!(loaded.unreadable.is_empty(), "{:?}", loaded.unreadable);
     let mut topology = Names::new("/");
     for definition in loaded.definitions {
-        if let Definition::Queue { id, options } = &definition {
+        if let Definition::Queue { id, options, .. } = &definition {
             assert_eq!(*id, options.name.id());
         }
         restore(&mut topology, definition).unwrap();

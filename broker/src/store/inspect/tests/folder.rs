@@ -128,7 +128,8 @@ impl Folder {
 
 pub(super) fn define(store: &LogStore, id: QueueId, name: &str) {
     let declare = QueueDeclare { name: name.into(), durable: true, ..QueueDeclare::default() };
-    let definition = Definition::Queue { id, options: QueueOptions::from_declare("/", declare).unwrap() };
+    let options = QueueOptions::from_declare("/", declare).unwrap();
+    let definition = Definition::Queue { id, options, has_expirations: false };
     store.define(definition.key(), Some(definition.value()));
 }
 
