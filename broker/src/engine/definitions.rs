@@ -201,11 +201,7 @@ impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(policy) => {
-                let kind = match policy.kind() {
-                    PolicyKind::User => "policy",
-                    PolicyKind::Operator => "operator policy",
-                };
-                write!(f, "{kind} '{}' in vhost '{}'", policy.name(), policy.vhost())
+                write!(f, "{} '{}' in vhost '{}'", policy.kind(), policy.name(), policy.vhost())
             }
             Self::Exchange { vhost, options } => write!(f, "exchange '{}' in vhost '{vhost}'", options.name),
             Self::Queue { options, .. } => f.write_str(&options.resource()),

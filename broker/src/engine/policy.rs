@@ -246,6 +246,16 @@ impl PolicyKind {
     }
 }
 
+impl fmt::Display for PolicyKind {
+    /// In plain words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "policy",
+            Self::Operator => "operator policy",
+        })
+    }
+}
+
 impl ApplyTo {
     const ALL: [Self; 6] =
         [Self::All, Self::Queues, Self::ClassicQueues, Self::QuorumQueues, Self::Streams, Self::Exchanges];

@@ -19,6 +19,7 @@ mod listener;
 mod memory_gauge;
 mod outbox;
 mod pager;
+mod policies;
 mod queue_handle;
 mod random;
 mod restore;
@@ -45,6 +46,7 @@ use crate::session::config::SessionConfig;
 use crate::store::folder::FolderError;
 use crate::store::{MemoryStore, OpenError, Store};
 
+pub use policies::PolicyError;
 pub use shared::Shared;
 pub use tls::TlsError;
 use tls::TlsSetup;

@@ -109,15 +109,19 @@ impl Shared {
         self.vhosts.read().get(name).cloned()
     }
 
+    /// All vhosts, in no particular order.
+    pub fn vhosts(&self) -> Vec<Arc<VHost>> {
+        self.vhosts.read().values().cloned().collect()
+    }
+
     /// All queues of all vhosts.
     pub fn queues(&self) -> Vec<QueueHandle> {
-        let vhosts: Vec<Arc<VHost>> = self.vhosts.read().values().cloned().collect();
         let of = |vhost: Arc<VHost>| {
             vhost.read(|registry| {
                 registry.topology.queues().map(|view| view.queue.clone()).collect::<Vec<_>>()
             })
         };
-        vhosts.into_iter().flat_map(of).collect()
+        self.vhosts().into_iter().flat_map(of).collect()
     }
 
     /// What new queues are given.

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::engine::definitions::DefinitionChange;
 use crate::engine::queue::Removed;
-use crate::engine::topology::Topology;
+use crate::engine::topology::{Outcome, PolicyChange, Topology};
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::store::Store;
 
@@ -23,6 +23,8 @@ pub struct VHost {
     registry: RwLock<Registry>,
     /// Changes whenever a route may have changed. Read without the lock by route caches.
     generation: AtomicU64,
+    /// Held from the change of a policy until the last queue has heard of it. Taken before all other locks.
+    policy_change: Mutex<()>,
     /// What is published and delivered here is told to `amq.rabbitmq.trace`.
     traced: AtomicBool,
 }
@@ -46,6 +48,7 @@ impl VHost {
             store,
             registry: RwLock::new(registry),
             generation: AtomicU64::new(1),
+            policy_change: Mutex::new(()),
             traced: AtomicBool::new(false),
         }
     }
@@ -99,6 +102,26 @@ impl VHost {
             registry.topology.remove_queue(&queue.options().name);
             Ok(removed)
         })
+    }
+
+    /// Changes the policies and tells the queues which it concerns. Outside of the registry's lock, because a queue may have many
+    /// messages to drop; one change after the other, so that each queue ends up with the settings of the last one.
+    ///
+    /// # Errors
+    ///
+    /// If `change` refuses.
+    pub(super) fn change_policies<E>(
+        &self,
+        change: impl FnOnce(&mut Topology<QueueHandle>) -> Result<PolicyChange<QueueHandle>, E>,
+    ) -> Result<Outcome, E> {
+        let _turn = self.policy_change.lock();
+        let PolicyChange { outcome, queues } = self.write(|registry| change(&mut registry.topology))?;
+        for (queue, settings) in queues {
+            queue.apply_settings(settings);
+        }
+        // Once more: routes that were looked up meanwhile may not know yet which queues refuse messages.
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(outcome)
     }
 
     /// Changes the registry, and the generation if a route may have changed. What is durable about it is in the store's hands,

@@ -58,7 +58,6 @@ impl SharedQueue {
     }
 
     /// Other settings are in force from now on.
-    #[allow(dead_code)] // for policies
     pub(in crate::server) fn apply_settings(&self, settings: Option<Arc<QueueSettings>>) {
         let now_ms = self.now_ms();
         let may_reject = settings.as_ref().is_some_and(|settings| settings.may_reject());
