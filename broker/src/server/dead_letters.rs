@@ -311,7 +311,6 @@ impl<'a> Funeral<'a> {
 #[cfg(test)]
 impl DeadLetters {
     /// Publishes all there is without a thread, also what is to be tried again later.
-    #[allow(dead_code)]
     pub(super) fn run_due(&self, shared: &Shared) {
         let again: Vec<QueueHandle> = self.notes.lock().later.drain(..).map(|(_, queue)| queue).collect();
         for queue in again {

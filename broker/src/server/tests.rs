@@ -1,9 +1,11 @@
 //! Conversations with drivers, without sockets: what only the server's own parts can get wrong, above all order.
 
 mod alarms;
+mod dead_letters;
 mod expiry;
 mod peer;
 mod prefetch;
+mod refusals;
 
 use std::time::Duration;
 

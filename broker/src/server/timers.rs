@@ -142,9 +142,14 @@ fn wake(shared: &Shared, queue: &Weak<SharedQueue>, due_ms: u64) {
 impl Timers {
     /// Lets time pass, and does what is due by then without a thread.
     pub(super) fn pass(&self, shared: &Shared, time: Duration) {
+        self.oversleep(time);
+        self.run_due(shared);
+    }
+
+    /// Lets time pass and does nothing.
+    pub(super) fn oversleep(&self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
-        self.run_due(shared);
     }
 
     /// Does what is due without a thread.

@@ -118,6 +118,20 @@ impl Broker {
         self.shared.timers.pass(&self.shared, time);
     }
 
+    /// Publishes what queues have given up, also what is to be tried again later.
+    pub(super) fn bury(&self) {
+        self.shared.dead_letters.run_due(&self.shared);
+    }
+
+    /// The number of a queue.
+    pub(super) fn queue_id(&self, name: &str) -> QueueId {
+        let vhost = self.shared.vhost("/").expect("the vhost that is always there");
+        let find = |registry: &crate::server::vhost::Registry| {
+            registry.topology.find_queue(name).map(|queue| queue.id())
+        };
+        vhost.read(find).expect("a queue of this name")
+    }
+
     /// Whether there is a queue of this name.
     pub(super) fn has_queue(&self, name: &str) -> bool {
         let vhost = self.shared.vhost("/").expect("the vhost that is always there");
@@ -247,6 +261,12 @@ impl Peer {
         self.declared_message_count();
     }
 
+    /// Declares a durable queue with arguments.
+    pub(super) fn declare_durable_with(&mut self, name: &str, arguments: &[(&str, AMQPValue)]) {
+        self.send(&method(1, &declare_with(name, true, arguments)));
+        self.declared_message_count();
+    }
+
     pub(super) fn declare_exclusive_queue(&mut self, name: &str) {
         let declare = queue::Declare {
             queue: name.into(),
@@ -292,6 +312,11 @@ impl Peer {
     /// Starts a consumer called `tag`.
     pub(super) fn consume(&mut self, queue: &str, no_ack: bool) {
         self.send(&method(1, &consume(queue, no_ack)));
+    }
+
+    /// Starts a consumer of this tag that acknowledges.
+    pub(super) fn consume_as(&mut self, queue: &str, tag: &str) {
+        self.send(&method(1, &consume_as(queue, tag, false)));
     }
 
     pub(super) fn confirm_select(&mut self) {
@@ -363,15 +388,33 @@ pub(super) fn ack(delivery_tag: u64) -> AMQPClass {
     AMQPClass::Basic(basic::AMQPMethod::Ack(basic::Ack { delivery_tag, multiple: false }))
 }
 
+pub(super) fn reject(delivery_tag: u64) -> AMQPClass {
+    AMQPClass::Basic(basic::AMQPMethod::Reject(basic::Reject { delivery_tag, requeue: false }))
+}
+
 pub(super) fn cancel(consumer_tag: &str) -> AMQPClass {
     let cancel = basic::Cancel { consumer_tag: consumer_tag.into(), nowait: false };
     AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel))
 }
 
+pub(super) fn bind(queue: &str, exchange: &str) -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::Bind(queue::Bind {
+        queue: queue.into(),
+        exchange: exchange.into(),
+        routing_key: "".into(),
+        nowait: true,
+        arguments: FieldTable::default(),
+    }))
+}
+
 pub(super) fn consume(queue: &str, no_ack: bool) -> AMQPClass {
+    consume_as(queue, "tag", no_ack)
+}
+
+fn consume_as(queue: &str, consumer_tag: &str, no_ack: bool) -> AMQPClass {
     AMQPClass::Basic(basic::AMQPMethod::Consume(basic::Consume {
         queue: queue.into(),
-        consumer_tag: "tag".into(),
+        consumer_tag: consumer_tag.into(),
         no_local: false,
         no_ack,
         exclusive: false,

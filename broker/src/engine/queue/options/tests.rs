@@ -151,18 +151,18 @@ fn a_quorum_queue_must_be_durable_shared_and_lasting() {
 
 #[test]
 fn arguments_without_effect_are_named() {
-    let dead_letters = [
-        ("x-dead-letter-routing-key", text("k")),
-        ("x-dead-letter-exchange", text("dlx")),
+    let mixed = [
+        ("x-queue-master-locator", text("min-masters")),
+        ("x-queue-leader-locator", text("balanced")),
         ("x-single-active-consumer", AMQPValue::Boolean(true)),
         ("x-queue-type", text("classic")),
         ("x-queue-mode", text("lazy")),
         ("x-foo", int(1)),
     ];
-    let options = declare(true, &dead_letters).unwrap();
+    let options = declare(true, &mixed).unwrap();
     assert!(options.single_active_consumer);
     let named: Vec<_> = options.ineffective_arguments().collect();
-    assert_eq!(named, ["x-dead-letter-exchange", "x-dead-letter-routing-key"]);
+    assert_eq!(named, ["x-queue-master-locator", "x-queue-leader-locator"]);
     let options = declare(true, &[("x-queue-type", text("quorum"))]).unwrap();
     assert_eq!(options.ineffective_arguments().count(), 0);
     assert_eq!(declare(false, &[]).unwrap().ineffective_arguments().count(), 0);
