@@ -6,8 +6,8 @@ use super::unacked::UnackedMessage;
 use super::{AckMode, ChannelGate, Effect, NO_SLOT, NothingTaken, Queue, Seq, Taken};
 use crate::wire::message::Message;
 
-/// How many messages a dispatch gives up before it delivers any: nobody is to wait long for a queue's lock.
-const EXPIRED_PER_DISPATCH: usize = 1000;
+/// How many messages a call gives up before it does anything else: nobody is to wait long for a queue's lock.
+pub(super) const EXPIRED_PER_CALL: usize = 1000;
 
 impl Queue {
     /// Delivers until no message is ready in memory or no consumer can take one: message by message to the consumers of
@@ -19,7 +19,7 @@ impl Queue {
         gate: &mut (impl ChannelGate + ?Sized),
         effects: &mut Vec<Effect>,
     ) {
-        if self.extras.is_some() && self.expire_due(now_ms, EXPIRED_PER_DISPATCH, effects) {
+        if self.extras.is_some() && self.expire_due(now_ms, EXPIRED_PER_CALL, effects) {
             // Somebody calls again soon: more is due.
             return;
         }
@@ -53,7 +53,7 @@ impl Queue {
         now_ms: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<Taken, NothingTaken> {
-        while self.extras.is_some() && self.expire_due(now_ms, EXPIRED_PER_DISPATCH, effects) {}
+        while self.extras.is_some() && self.expire_due(now_ms, EXPIRED_PER_CALL, effects) {}
         let mut level = self.levels.top();
         while self.gave_up_head(level, now_ms, effects) {
             level = self.levels.top();

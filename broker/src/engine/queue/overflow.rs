@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::deliver::EXPIRED_PER_CALL;
 use super::ready::held_bytes;
 use super::{ChannelGate, DeathReason, Effect, Enqueued, Overflow, Queue, QueueSettings, Seq};
 use crate::wire::message::Message;
@@ -29,7 +30,10 @@ impl Queue {
         self.extras.get_or_insert_default().settings = settings;
         self.begin_delivery_times(now_ms);
         self.refresh_due();
-        self.drop_excess(effects);
+        // What is due does not count, unless there is too much to do for now.
+        if !self.expire_due(now_ms, EXPIRED_PER_CALL, effects) {
+            self.drop_excess(effects);
+        }
     }
 
     /// Adds a message to a queue that may have limits, or one that may expire.

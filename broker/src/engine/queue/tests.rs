@@ -2,6 +2,7 @@
 
 mod expiry;
 mod features;
+mod features_model;
 mod levels;
 mod limits;
 mod model;
