@@ -389,21 +389,44 @@ fn every_kind_of_queue_may_say_where_its_leader_should_be() {
 
 #[test]
 fn a_delivery_limit_is_an_integer_and_may_be_negative() {
-    if differs_from_rabbitmq("before 4.0 it accepted any type") {
+    if differs_from_rabbitmq("before 4.0 it accepted any type, and none at all for a classic queue") {
         return;
     }
     let test = Test::start();
     let peer = test.connect();
     let mut answers = Answers::new(&test, &peer, "limit");
     let argument = "x-delivery-limit";
-    for kind in [Quorum] {
+    for kind in BOTH {
         for (of_type, value) in [odd_values(), strings(), booleans()].concat() {
             let wanted = format!("invalid arg '{argument}' for {{}}: \"expected integer, got {of_type}\"");
-            answers.refused(&of_kind(kind, &[(argument, value)]), &wanted);
+            answers.refused(&of_kind(*kind, &[(argument, value)]), &wanted);
         }
         for number in [-1, 0, 1] {
-            answers.accepted(&of_kind(kind, &[(argument, number.into())]));
+            answers.accepted(&of_kind(*kind, &[(argument, number.into())]));
         }
+    }
+    answers.end();
+}
+
+#[test]
+fn every_kind_of_queue_has_a_choice_of_dead_letter_strategies() {
+    if differs_from_rabbitmq("it offers at-least-once for quorum queues only") {
+        return;
+    }
+    let test = Test::start();
+    let peer = test.connect();
+    let mut answers = Answers::new(&test, &peer, "strategy");
+    let argument = "x-dead-letter-strategy";
+    answers.refused(
+        &[(argument, text("x"))],
+        &format!("invalid arg '{argument}' for {{}}: invalid_dlx_strategy"),
+    );
+    answers.refused(
+        &[(argument, true.into())],
+        &format!("invalid arg '{argument}' for {{}}: {{unacceptable_type,bool}}"),
+    );
+    for strategy in ["at-most-once", "at-least-once"] {
+        answers.accepted(&[(argument, text(strategy)), ("x-dead-letter-exchange", text(""))]);
     }
     answers.end();
 }

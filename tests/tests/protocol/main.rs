@@ -4,16 +4,23 @@
 //! Warren of their own, with settings. With `AMQP_URL` the same tests run against that broker, which shows that they ask
 //! for the right thing: where Warren deviates on purpose a test says so with [`target::differs_from_rabbitmq`].
 
+mod features;
 mod peer;
+mod story;
 mod target;
 
 mod acks;
 mod arguments;
+mod at_least_once;
 mod blocked;
 mod channels;
 mod confirms;
 mod consume;
+mod consumer_timeout;
+mod dead_letter_loops;
+mod dead_letters;
 mod declare;
+mod delivery_limit;
 mod direct_reply;
 mod errors;
 mod exchange_types;
@@ -22,7 +29,11 @@ mod firehose;
 mod get;
 mod handshake;
 mod heartbeats;
+mod limits;
+mod priorities;
 mod publish;
 mod routing;
 mod shutdown;
+mod single_active;
+mod ttl;
 mod tx;
