@@ -85,6 +85,38 @@ fn pika_hashes_consistently_over_a_restart() {
 }
 
 #[test]
+fn queue_features_work_with_pika() {
+    run_python("pika_features.py");
+}
+
+#[test]
+fn queue_features_survive_a_restart() {
+    run_around("pika_restart.py", Broker::restart);
+}
+
+#[test]
+fn queue_features_survive_a_crash() {
+    run_around("pika_restart.py", |broker| {
+        broker.crash();
+        broker.start_again();
+    });
+}
+
+/// Runs one client's script before and after something that happens to a Warren.
+fn run_around(script: &str, happens: impl FnOnce(&mut Broker)) {
+    let mut broker = Broker::warren(&[]);
+    let run = |broker: &Broker, step: &str| {
+        let mut command = Command::new(python());
+        command.arg(clients().join(script)).env("STEP", step);
+        command.env("AMQP_URL", broker.url()).env("NAMES", "around");
+        Program::start(script, &mut command).succeed();
+    };
+    run(&broker, "before");
+    happens(&mut broker);
+    run(&broker, "after");
+}
+
+#[test]
 fn amqplib_works() {
     run_node("amqplib_smoke.js");
 }
