@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use warren_tests::DEADLINE;
 
 use crate::message::{Id, Messages, Mode, properties};
+use crate::rules::Rules;
 use crate::wire::{self, Arguments, Content, Decoder, Ids, Incoming, Settle, ids, method, short};
 
 /// The reason that the broker gave for closing a channel.
@@ -155,22 +156,33 @@ impl Connection {
 
     /// Declares a queue; its ready messages.
     pub(crate) fn declare(&mut self, channel: u16, queue: &str, lifetime: Lifetime) -> Result<u32, Closed> {
+        self.declare_by(channel, queue, lifetime, Rules::NONE)
+    }
+
+    /// The same for a queue with rules.
+    pub(crate) fn declare_by(
+        &mut self,
+        channel: u16,
+        queue: &str,
+        lifetime: Lifetime,
+        rules: Rules,
+    ) -> Result<u32, Closed> {
         let flags = match lifetime {
             Lifetime::Durable => 0b10,
             Lifetime::Transient => 0,
             Lifetime::Exclusive => 0b100,
             Lifetime::DurableExclusive => 0b110,
         };
-        self.declare_with(channel, queue, flags)
+        self.declare_with(channel, queue, flags, &rules.arguments())
     }
 
     /// The ready messages of a queue that exists.
     pub(crate) fn count(&mut self, channel: u16, queue: &str) -> Result<u32, Closed> {
-        self.declare_with(channel, queue, 1)
+        self.declare_with(channel, queue, 1, &[0; 4])
     }
 
-    fn declare_with(&mut self, channel: u16, queue: &str, flags: u8) -> Result<u32, Closed> {
-        let arguments = [b"\0\0", &short(queue)[..], &[flags], b"\0\0\0\0"].concat();
+    fn declare_with(&mut self, channel: u16, queue: &str, flags: u8, table: &[u8]) -> Result<u32, Closed> {
+        let arguments = [b"\0\0", &short(queue)[..], &[flags], table].concat();
         let answer = self.call(channel, (50, 10), &arguments, (50, 11))?;
         let mut answer = Arguments(&answer);
         assert_eq!(answer.short(), queue);

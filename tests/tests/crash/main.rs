@@ -16,5 +16,6 @@ mod oracle;
 mod promises;
 mod random;
 mod rounds;
+mod rules;
 mod transactions;
 mod wire;

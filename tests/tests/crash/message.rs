@@ -15,6 +15,13 @@ pub(crate) struct Id {
     pub(crate) number: u32,
 }
 
+impl Id {
+    /// `priority` of the message, from 0 to 5.
+    pub(crate) fn priority(self) -> u8 {
+        u8::try_from(self.number % 6).unwrap()
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "p{}-{}", self.publisher, self.number)
@@ -94,6 +101,19 @@ impl Messages {
     }
 }
 
+/// What the properties of a dead letter were before it had a story, if it has one.
+pub(crate) fn without_story(properties: &[u8]) -> Option<Vec<u8>> {
+    const TABLE_AT: usize = 2 + CONTENT_TYPE.len();
+    let table_bytes = u32::from_be_bytes(properties.get(TABLE_AT..TABLE_AT + 4)?.try_into().ok()?);
+    let end = TABLE_AT + 4 + usize::try_from(table_bytes).ok()?;
+    let table = properties.get(TABLE_AT + 4..end)?;
+    let find = |wanted: &[u8]| table.windows(wanted.len()).position(|window| window == wanted);
+    find(b"\x07x-deathA")?;
+    let own = find(&HEADERS[4..])?;
+    let own = table.get(own..own + HEADERS.len())?;
+    Some([&properties[..TABLE_AT], &HEADERS[..4], own, &properties[end..]].concat())
+}
+
 /// Random bytes that bodies are cut from.
 fn pool() -> &'static [u8] {
     static POOL: OnceLock<Vec<u8>> = OnceLock::new();
@@ -103,8 +123,8 @@ fn pool() -> &'static [u8] {
     })
 }
 
-/// content-type, headers, delivery-mode, message-id and timestamp, as on the wire.
-const FLAGS: u16 = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7 | 1 << 6;
+/// content-type, headers, delivery-mode, priority, message-id and timestamp, as on the wire.
+const FLAGS: u16 = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 11 | 1 << 7 | 1 << 6;
 const CONTENT_TYPE: &[u8] = b"\x0capplication/";
 /// The header `n`, of type `I`, up to its value.
 const HEADERS: &[u8] = b"\0\0\0\x07\x01nI";
@@ -119,6 +139,7 @@ pub(crate) fn properties(id: Id, mode: Mode) -> Vec<u8> {
     bytes.extend_from_slice(HEADERS);
     bytes.extend_from_slice(&id.number.to_be_bytes());
     bytes.push(mode as u8);
+    bytes.push(id.priority());
     bytes.push(u8::try_from(text.len()).unwrap());
     bytes.extend_from_slice(text.as_bytes());
     bytes.extend_from_slice(&(1_700_000_000 + u64::from(id.publisher)).to_be_bytes());
@@ -131,8 +152,8 @@ fn identity(properties: &[u8]) -> Option<(Id, Mode)> {
         2 => Mode::Persistent,
         _ => return None,
     };
-    let len = usize::from(*properties.get(MODE_AT + 1)?);
-    let text = properties.get(MODE_AT + 2..MODE_AT + 2 + len)?;
+    let len = usize::from(*properties.get(MODE_AT + 2)?);
+    let text = properties.get(MODE_AT + 3..MODE_AT + 3 + len)?;
     Some((std::str::from_utf8(text).ok()?.parse().ok()?, mode))
 }
 

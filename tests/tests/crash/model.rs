@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::connection::Lifetime;
 use crate::message::{Id, Mode};
+use crate::rules::Rules;
 
 /// A message in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,20 @@ pub(crate) struct Entry {
     pub(crate) id: Id,
     pub(crate) mode: Mode,
     pub(crate) redelivered: bool,
+    /// Whether it is a dead letter.
+    pub(crate) is_dead: bool,
 }
+
+/// What becomes of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    Returned,
+    Rejected,
+}
+
+/// Where a message is in its queue: how far its priority is below the highest, and when it came.
+type Place = (u8, u64);
 
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
@@ -22,16 +36,31 @@ pub(crate) struct Held {
     queue: &'static str,
     /// Of several queues of one name, one after the other, which it was.
     incarnation: u64,
-    place: u64,
+    place: Place,
     entry: Entry,
 }
 
 #[derive(Debug)]
 struct Queue {
     lifetime: Lifetime,
+    rules: Rules,
     incarnation: u64,
     /// By the place at which they came in, to which they return.
-    ready: BTreeMap<u64, Entry>,
+    ready: BTreeMap<Place, Entry>,
+}
+
+impl Queue {
+    /// Takes out what is beyond the limit: the oldest of the lowest priority first.
+    fn overflow(&mut self) -> Vec<Entry> {
+        let mut dropped = Vec::new();
+        let max_length = self.rules.max_length.map_or(usize::MAX, |length| usize::try_from(length).unwrap());
+        while self.ready.len() > max_length {
+            let &(lowest, _) = self.ready.keys().next_back().unwrap();
+            let (&oldest, _) = self.ready.range((lowest, 0)..).next().unwrap();
+            dropped.extend(self.ready.remove(&oldest));
+        }
+        dropped
+    }
 }
 
 /// An exchange: `fanout` or `direct`.
@@ -58,6 +87,7 @@ pub(crate) struct Model {
     held: Vec<Held>,
     /// Counts places and incarnations.
     clock: u64,
+    has_buried: bool,
 }
 
 impl Model {
@@ -66,9 +96,9 @@ impl Model {
         self.clock
     }
 
-    pub(crate) fn declare_queue(&mut self, name: &'static str, lifetime: Lifetime) {
+    pub(crate) fn declare_queue(&mut self, name: &'static str, lifetime: Lifetime, rules: Rules) {
         let incarnation = self.tick();
-        self.queues.entry(name).or_insert(Queue { lifetime, incarnation, ready: BTreeMap::new() });
+        self.queues.entry(name).or_insert(Queue { lifetime, rules, incarnation, ready: BTreeMap::new() });
     }
 
     /// How many were ready, none if there is no such queue.
@@ -122,9 +152,29 @@ impl Model {
             self.route(exchange, key, &mut BTreeSet::new(), &mut queues);
         }
         for name in queues {
-            let place = self.tick();
-            let queue = self.queues.get_mut(name).unwrap();
-            queue.ready.insert(place, Entry { id, mode, redelivered: false });
+            self.enqueue(name, Entry { id, mode, redelivered: false, is_dead: false });
+        }
+    }
+
+    fn enqueue(&mut self, name: &'static str, entry: Entry) {
+        let place = self.tick();
+        let queue = self.queues.get_mut(name).unwrap();
+        if queue.rules.is_fleeting() {
+            return self.bury(name, vec![entry]);
+        }
+        let max = queue.rules.max_priority;
+        queue.ready.insert((max - entry.id.priority().min(max), place), entry);
+        let dropped = queue.overflow();
+        self.bury(name, dropped);
+    }
+
+    /// Sends what a queue gave up where its dead letters go, if anywhere.
+    fn bury(&mut self, name: &str, entries: Vec<Entry>) {
+        if let Some(grave) = self.queues[name].rules.grave {
+            self.has_buried |= !entries.is_empty();
+            for entry in entries {
+                self.enqueue(grave, Entry { redelivered: false, is_dead: true, ..entry });
+            }
         }
     }
 
@@ -181,32 +231,58 @@ impl Model {
         &self.held
     }
 
-    /// Forgets what is held on a channel by these tags, or gives it back.
-    pub(crate) fn settle(&mut self, channel: u16, has: impl Fn(u64) -> bool, requeue: bool) {
+    /// Forgets what is held on a channel by these tags, gives it back, or gives it up.
+    pub(crate) fn settle(&mut self, channel: u16, has: impl Fn(u64) -> bool, outcome: Outcome) {
         let settled: Vec<Held> =
             self.held.extract_if(.., |held| held.channel == channel && has(held.tag)).collect();
-        if requeue {
-            settled.into_iter().for_each(|held| self.give_back(held));
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Returned => self.give_back(settled),
+            Outcome::Rejected => {
+                for held in settled {
+                    if self.is_same(&held) {
+                        self.bury(held.queue, vec![held.entry]);
+                    }
+                }
+            }
         }
     }
 
-    fn give_back(&mut self, held: Held) {
-        let queue = self.queues.get_mut(held.queue);
-        if let Some(queue) = queue.filter(|queue| queue.incarnation == held.incarnation) {
-            queue.ready.insert(held.place, Entry { redelivered: true, ..held.entry });
+    /// Whether there have been dead letters since the last time.
+    pub(crate) fn has_buried(&mut self) -> bool {
+        std::mem::take(&mut self.has_buried)
+    }
+
+    /// Whether the queue of a delivery is the one that it came from, and not another of that name.
+    fn is_same(&self, held: &Held) -> bool {
+        self.queues.get(held.queue).is_some_and(|queue| queue.incarnation == held.incarnation)
+    }
+
+    fn give_back(&mut self, all: Vec<Held>) {
+        let mut queues = BTreeSet::new();
+        for held in all {
+            if self.is_same(&held) {
+                let queue = self.queues.get_mut(held.queue).unwrap();
+                queue.ready.insert(held.place, Entry { redelivered: true, ..held.entry });
+                queues.insert(held.queue);
+            }
+        }
+        for name in queues {
+            let dropped = self.queues.get_mut(name).unwrap().overflow();
+            self.bury(name, dropped);
         }
     }
 
     /// The broker ends and starts again: what is not durable is gone, and what was held is ready again.
     pub(crate) fn restart(&mut self) {
-        for held in std::mem::take(&mut self.held) {
-            self.give_back(held);
-        }
         self.queues.retain(|_, queue| queue.lifetime == Lifetime::Durable);
         self.exchanges.retain(|_, exchange| exchange.lifetime == Lifetime::Durable);
         for queue in self.queues.values_mut() {
             queue.ready.retain(|_, entry| entry.mode == Mode::Persistent);
         }
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|held| held.entry.mode == Mode::Persistent);
+        self.give_back(held);
         let mut bindings = std::mem::take(&mut self.bindings);
         bindings.retain(|(source, _, destination)| self.has_exchange(source) && self.has(*destination));
         self.bindings = bindings;
@@ -216,6 +292,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules;
 
     fn message(number: u32) -> Id {
         Id { publisher: 1, number }
@@ -228,8 +305,8 @@ mod tests {
     #[test]
     fn a_restart_keeps_what_is_durable_and_gives_back_what_was_held() {
         let mut model = Model::default();
-        model.declare_queue("kept", Lifetime::Durable);
-        model.declare_queue("lost", Lifetime::Transient);
+        model.declare_queue("kept", Lifetime::Durable, Rules::NONE);
+        model.declare_queue("lost", Lifetime::Transient, Rules::NONE);
         model.declare_exchange("both", "fanout", Lifetime::Durable);
         model.bind("both", "", Destination::Queue("kept"));
         model.bind("both", "", Destination::Queue("lost"));
@@ -241,7 +318,7 @@ mod tests {
         model.restart();
         assert_eq!(model.count("lost"), None);
         assert_eq!(numbers(&model, "kept"), [(0, true), (2, false)]);
-        model.declare_queue("lost", Lifetime::Transient);
+        model.declare_queue("lost", Lifetime::Transient, Rules::NONE);
         model.publish("both", "any", message(3), Mode::Persistent);
         assert_eq!((model.count("kept"), model.count("lost")), (Some(3), Some(0)));
     }
@@ -249,24 +326,50 @@ mod tests {
     #[test]
     fn what_is_given_back_returns_to_its_place_unless_its_queue_is_another_now() {
         let mut model = Model::default();
-        model.declare_queue("q", Lifetime::Durable);
+        model.declare_queue("q", Lifetime::Durable, Rules::NONE);
         for number in 0..3 {
             model.publish("", "q", message(number), Mode::Persistent);
         }
         model.hold("q", 1, 1);
         model.hold("q", 1, 2);
-        model.settle(1, |tag| tag == 2, true);
+        model.settle(1, |tag| tag == 2, Outcome::Returned);
         assert_eq!(numbers(&model, "q"), [(1, true), (2, false)]);
         model.delete_queue("q");
-        model.declare_queue("q", Lifetime::Durable);
-        model.settle(1, |_| true, true);
+        model.declare_queue("q", Lifetime::Durable, Rules::NONE);
+        model.settle(1, |_| true, Outcome::Returned);
         assert_eq!(model.count("q"), Some(0));
+    }
+
+    #[test]
+    fn rules_decide_what_a_queue_keeps_and_what_it_gives_up() {
+        let mut model = Model::default();
+        for grave in rules::GRAVES {
+            model.declare_queue(grave, Lifetime::Durable, Rules::NONE);
+        }
+        model.declare_queue("levels", Lifetime::Durable, rules::LEVELS);
+        model.declare_queue("brief", Lifetime::Durable, rules::BRIEF);
+        // Priorities 0 to 5, then 0 and 1; the highest of its own is 3.
+        for number in 0..8 {
+            model.publish("", "levels", message(number), Mode::Persistent);
+        }
+        assert_eq!(numbers(&model, "levels"), [3, 4, 5, 2, 1, 7].map(|number| (number, false)));
+        assert_eq!(numbers(&model, "levels.grave"), [(0, false), (6, false)]);
+        model.hold("levels", 1, 1);
+        model.publish("", "levels", message(12), Mode::Persistent);
+        model.settle(1, |_| true, Outcome::Returned);
+        assert_eq!(numbers(&model, "levels").first(), Some(&(3, true)));
+        model.hold("levels", 1, 2);
+        model.settle(1, |_| true, Outcome::Rejected);
+        assert_eq!(numbers(&model, "levels.grave"), [0, 6, 12, 3].map(|number| (number, false)));
+        model.publish("", "brief", message(20), Mode::Persistent);
+        assert_eq!((model.count("brief"), model.count("brief.grave")), (Some(0), Some(1)));
+        assert!(model.ready("brief.grave")[0].is_dead && model.has_buried() && !model.has_buried());
     }
 
     #[test]
     fn exchanges_pass_on_by_key_and_each_queue_gets_one() {
         let mut model = Model::default();
-        model.declare_queue("q", Lifetime::Durable);
+        model.declare_queue("q", Lifetime::Durable, Rules::NONE);
         model.declare_exchange("direct", "direct", Lifetime::Durable);
         model.declare_exchange("fanout", "fanout", Lifetime::Durable);
         model.bind("direct", "a", Destination::Exchange("fanout"));

@@ -4,27 +4,36 @@
 //! `WARREN_MODEL_STEPS` is how many, and `WARREN_MODEL_SEED` repeats a run exactly, because nothing happens at the same
 //! time as anything else. `WARREN_CRASH_ARGUMENTS` are further command-line arguments for the broker.
 
+mod looks;
+
 use std::env;
 use std::thread;
 
 use warren_tests::Broker;
 
-use crate::connection::{Closed, Connection, Delivery, Lifetime};
+use crate::connection::{Connection, Lifetime};
 use crate::message::{Id, Messages, Mode, Sizes};
-use crate::model::{Destination, Entry, Model};
+use crate::model::{Destination, Model, Outcome};
 use crate::random::{Random, seed, setting};
+use crate::rules::{self, GRAVES, Rules};
 use crate::wire::{Arguments, Settle, method, short};
 
 /// Queues by name, as they are declared if they are.
-const QUEUES: [(&str, Lifetime); 8] = [
-    ("d0", Lifetime::Durable),
-    ("d1", Lifetime::Durable),
-    ("d2", Lifetime::Durable),
-    ("d3", Lifetime::Durable),
-    ("t0", Lifetime::Transient),
-    ("t1", Lifetime::Transient),
-    ("x0", Lifetime::Exclusive),
-    ("x1", Lifetime::DurableExclusive),
+const QUEUES: [(&str, Lifetime, Rules); 14] = [
+    ("d0", Lifetime::Durable, Rules::NONE),
+    ("d1", Lifetime::Durable, Rules::NONE),
+    ("d2", Lifetime::Durable, Rules::NONE),
+    ("d3", Lifetime::Durable, Rules::NONE),
+    ("t0", Lifetime::Transient, Rules::NONE),
+    ("t1", Lifetime::Transient, Rules::NONE),
+    ("x0", Lifetime::Exclusive, Rules::NONE),
+    ("x1", Lifetime::DurableExclusive, Rules::NONE),
+    ("limited", Lifetime::Durable, rules::LIMITED),
+    ("mourned", Lifetime::Durable, rules::MOURNED),
+    ("levels", Lifetime::Durable, rules::LEVELS),
+    ("transient-levels", Lifetime::Transient, Rules { grave: None, ..rules::LEVELS }),
+    ("fleeting", Lifetime::Durable, rules::FLEETING),
+    ("brief", Lifetime::Durable, rules::BRIEF),
 ];
 
 /// A queue that is always there. A confirmed publish to it proves that all before it is durable.
@@ -118,7 +127,9 @@ impl Pair {
             restarts: 0,
             compared: 0,
         };
-        pair.declare_queue(BARRIER, Lifetime::Durable);
+        for name in GRAVES.into_iter().chain([BARRIER]) {
+            pair.declare_queue(name, Lifetime::Durable, Rules::NONE);
+        }
         pair
     }
 
@@ -133,8 +144,8 @@ impl Pair {
     fn step(&mut self) {
         match self.random.below(1000) {
             0..60 => {
-                let (name, lifetime) = *self.random.pick(&QUEUES);
-                self.declare_queue(name, lifetime);
+                let (name, lifetime, rules) = *self.random.pick(&QUEUES);
+                self.declare_queue(name, lifetime, rules);
             }
             60..75 => self.delete_queue(),
             75..115 => self.declare_exchange(),
@@ -164,6 +175,11 @@ impl Pair {
         if self.random.percent(15) { BARRIER } else { self.random.pick(&QUEUES).0 }
     }
 
+    /// One that exists, to take messages from.
+    fn some_source(&mut self) -> &'static str {
+        if self.random.percent(15) { GRAVES[self.random.index(GRAVES.len())] } else { self.some_queue() }
+    }
+
     /// One that exists.
     fn some_queue(&mut self) -> &'static str {
         let name = self.any_queue();
@@ -183,16 +199,18 @@ impl Pair {
         }
     }
 
-    fn declare_queue(&mut self, name: &'static str, lifetime: Lifetime) {
+    fn declare_queue(&mut self, name: &'static str, lifetime: Lifetime, rules: Rules) {
         self.note(format!("declare queue {name}"));
-        let count =
-            self.connection().declare(ASKING, name, lifetime).unwrap_or_else(|closed| panic!("{closed}"));
-        self.model.declare_queue(name, lifetime);
+        let count = self
+            .connection()
+            .declare_by(ASKING, name, lifetime, rules)
+            .unwrap_or_else(|closed| panic!("{closed}"));
+        self.model.declare_queue(name, lifetime, rules);
         assert_eq!(self.model.count(name), usize::try_from(count).ok(), "messages in queue {name}");
     }
 
     fn delete_queue(&mut self) {
-        let (name, _) = *self.random.pick(&QUEUES);
+        let (name, ..) = *self.random.pick(&QUEUES);
         self.note(format!("delete queue {name}"));
         let arguments = [b"\0\0", &short(name)[..], b"\0"].concat();
         let answer = self.connection().call(ASKING, (50, 40), &arguments, (50, 41)).unwrap();
@@ -255,7 +273,12 @@ impl Pair {
         self.model.unbind(source, key, destination);
     }
 
-    fn publish(&mut self, (exchange, key): (&'static str, &'static str)) {
+    fn publish(&mut self, route: (&'static str, &'static str)) {
+        self.publish_without_wait(route);
+        self.await_burials();
+    }
+
+    fn publish_without_wait(&mut self, (exchange, key): (&'static str, &'static str)) {
         let mode = if self.random.percent(75) { Mode::Persistent } else { Mode::Transient };
         let id = Id { publisher: 1, number: self.published };
         self.published += 1;
@@ -273,7 +296,7 @@ impl Pair {
     }
 
     fn get(&mut self) {
-        let (name, channel) = (self.some_queue(), *self.random.pick(&HOLDING));
+        let (name, channel) = (self.some_source(), *self.random.pick(&HOLDING));
         self.note(format!("get from {name} on channel {channel}"));
         let delivery = self.connection().get(channel, name, false).unwrap();
         let tag = delivery.as_ref().map_or(0, |delivery| delivery.tag);
@@ -282,7 +305,7 @@ impl Pair {
     }
 
     fn get_without_ack(&mut self) {
-        let (name, channel) = (self.some_queue(), *self.random.pick(&HOLDING));
+        let (name, channel) = (self.some_source(), *self.random.pick(&HOLDING));
         self.note(format!("get from {name} without acknowledgement"));
         let delivery = self.connection().get(channel, name, true).unwrap();
         let expected = self.model.take(name);
@@ -291,7 +314,7 @@ impl Pair {
 
     /// A consumer that takes some messages and ends.
     fn consume(&mut self) {
-        let (name, channel) = (self.some_queue(), *self.random.pick(&HOLDING));
+        let (name, channel) = (self.some_source(), *self.random.pick(&HOLDING));
         let prefetch = 1 + self.random.below(20);
         let count = self.model.count(name).unwrap().min(usize::try_from(prefetch).unwrap());
         self.note(format!("consume {count} of {name} on channel {channel} with prefetch {prefetch}"));
@@ -303,16 +326,6 @@ impl Pair {
             self.compare(name, Some(&delivery), expected);
         }
         self.connection().cancel(channel);
-    }
-
-    fn compare(&mut self, queue: &str, delivery: Option<&Delivery>, expected: Option<Entry>) {
-        let is = delivery.map(|delivery| {
-            let identity = self.messages.identify(&delivery.content);
-            let (id, mode) = identity.unwrap_or_else(|problem| panic!("queue {queue}: {problem}"));
-            Entry { id, mode, redelivered: delivery.redelivered }
-        });
-        assert_eq!(is, expected, "from queue {queue}, seed {}", self.messages.seed);
-        self.compared += 1;
     }
 
     fn settle(&mut self) {
@@ -334,8 +347,14 @@ impl Pair {
         self.note(format!("{settle:?} of {tag} on channel {channel}"));
         self.connection().settle(channel, tag, settle);
         let all = settle.takes_all_up_to_the_tag();
-        self.model.settle(channel, |other| other == tag || all && other < tag, settle.requeues());
+        let outcome = match settle {
+            Settle::Ack | Settle::AckUpTo => Outcome::Done,
+            _ if settle.requeues() => Outcome::Returned,
+            _ => Outcome::Rejected,
+        };
+        self.model.settle(channel, |other| other == tag || all && other < tag, outcome);
         self.finish(channel);
+        self.await_burials();
     }
 
     /// Settlements have no answer, so this has one after them on the same channel.
@@ -344,7 +363,7 @@ impl Pair {
     }
 
     fn purge(&mut self) {
-        let name = self.some_queue();
+        let name = self.some_source();
         self.note(format!("purge {name}"));
         let arguments = [b"\0\0", &short(name)[..], b"\0"].concat();
         let answer = self.connection().call(ASKING, (50, 30), &arguments, (50, 31)).unwrap();
@@ -357,7 +376,8 @@ impl Pair {
         self.note(format!("recover on channel {channel}"));
         self.connection().send(&method(channel, (60, 110), b"\x01"));
         self.connection().wait(channel, &[(60, 111)]).unwrap();
-        self.model.settle(channel, |_| true, true);
+        self.model.settle(channel, |_| true, Outcome::Returned);
+        self.await_burials();
     }
 
     fn close_channel(&mut self) {
@@ -365,7 +385,8 @@ impl Pair {
         self.note(format!("close channel {channel}"));
         self.connection().close_channel(channel);
         self.connection().channel(channel);
-        self.model.settle(channel, |_| true, true);
+        self.model.settle(channel, |_| true, Outcome::Returned);
+        self.await_burials();
     }
 
     /// Proves that all before is durable.
@@ -379,6 +400,10 @@ impl Pair {
 
     fn die(&mut self) {
         self.note("kill -9".to_owned());
+        // It may die before they expire, and they expire all the same.
+        for _ in 0..self.random.below(4) {
+            self.publish_without_wait(("", "brief"));
+        }
         self.pass_barrier();
         self.broker.crash();
         self.crashes += 1;
@@ -410,7 +435,8 @@ impl Pair {
         self.broker.start_again();
         self.connection = Some(connect(&self.broker));
         self.model.restart();
-        for (name, _) in QUEUES {
+        self.await_burials();
+        for (name, ..) in QUEUES {
             self.compare_count(name);
         }
         self.compare_count(BARRIER);
@@ -424,58 +450,6 @@ impl Pair {
         }
         if self.random.percent(30) {
             self.look_at_everything();
-        }
-    }
-
-    /// Publishes to each exchange by each key, and looks where it arrived.
-    fn probe_bindings(&mut self) {
-        for (exchange, ..) in EXCHANGES {
-            for key in KEYS {
-                if self.model.has_exchange(exchange) {
-                    self.publish((exchange, key));
-                    QUEUES.iter().for_each(|(name, _)| self.compare_count(name));
-                }
-            }
-        }
-    }
-
-    fn compare_count(&mut self, name: &'static str) {
-        let count = self.connection().count(ASKING, name);
-        let count = self.exists(count).map(|count| usize::try_from(count).unwrap());
-        assert_eq!(count, self.model.count(name), "messages in queue {name}, seed {}", self.messages.seed);
-    }
-
-    /// None if the broker says that there is no such thing.
-    fn exists<T>(&mut self, answer: Result<T, Closed>) -> Option<T> {
-        match answer {
-            Ok(value) => Some(value),
-            Err(closed) => {
-                assert_eq!(closed.code, 404, "{closed}");
-                self.connection().channel(ASKING);
-                None
-            }
-        }
-    }
-
-    /// Compares all messages of all queues, and puts them back.
-    fn look_at_everything(&mut self) {
-        self.note("look at everything".to_owned());
-        for name in QUEUES.iter().map(|(name, _)| *name).chain([BARRIER]) {
-            if !self.model.has_queue(name) {
-                continue;
-            }
-            self.connection().channel(LOOKING);
-            self.connection().consume(LOOKING, name);
-            for expected in self.model.ready(name) {
-                let delivery = self.connection().delivery(LOOKING);
-                self.model.hold(name, LOOKING, delivery.tag);
-                self.compare(name, Some(&delivery), Some(expected));
-            }
-            self.connection().cancel(LOOKING);
-            let more = self.connection().get(LOOKING, name, false).unwrap();
-            assert!(more.is_none(), "queue {name} has more than it should: {more:?}");
-            self.connection().close_channel(LOOKING);
-            self.model.settle(LOOKING, |_| true, true);
         }
     }
 }
