@@ -139,18 +139,20 @@ pub enum LogFormat {
     Json,
 }
 
-/// The `[server]` section: what `connection.start` tells clients in its server-properties.
+/// The `[server]` section: what clients are told of the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// `product`. Default `Warren`; some programs insist on `RabbitMQ`.
     pub product: String,
     /// `cluster_name`. Default `warren`; some clients require it to be there.
     pub cluster_name: String,
+    /// Whether what happens in the broker is told to `amq.rabbitmq.event`. Default false.
+    pub event_exchange: bool,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { product: "Warren".to_owned(), cluster_name: "warren".to_owned() }
+        Self { product: "Warren".to_owned(), cluster_name: "warren".to_owned(), event_exchange: false }
     }
 }
 

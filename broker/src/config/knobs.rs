@@ -233,6 +233,20 @@ pub(super) static KNOBS: &[Knob] = &[
         secret: false,
     },
     Knob {
+        key: "server.event_exchange",
+        env: "WARREN_SERVER_EVENT_EXCHANGE",
+        flag: None,
+        expects: "true or false",
+        about: &[
+            "Whether the topic exchange amq.rabbitmq.event in the vhost / tells what happens: queues, exchanges,",
+            "bindings, connections, channels and consumers that come and go, logins, policies and alarms. Off,",
+            "because whoever may bind to it learns of everybody else; the keys are those of RabbitMQ's plugin.",
+        ],
+        set: |config, input| input.boolean().map(|on| config.server.event_exchange = on),
+        show: |config| config.server.event_exchange.to_string(),
+        secret: false,
+    },
+    Knob {
         key: "auth.user",
         env: "WARREN_AUTH_USER",
         flag: None,

@@ -40,6 +40,7 @@ use self::{
     names::ByName,
 };
 pub use self::{
+    changes::News,
     history::History,
     listing::{BindingView, ExchangeView, QueueView},
     policies::{PolicyChange, TooManyPolicies},
@@ -108,6 +109,8 @@ pub struct Topology<Q: Handle> {
     bindings: BindingTable,
     policies: Policies,
     changes: Vec<DefinitionChange>,
+    /// What happened, if somebody wants to know.
+    news: Option<Vec<News>>,
 }
 
 impl<Q: Handle> Topology<Q> {
@@ -125,6 +128,7 @@ impl<Q: Handle> Topology<Q> {
             bindings: BindingTable::default(),
             policies: Policies::default(),
             changes: Vec::new(),
+            news: None,
         };
         for (name, kind, internal) in [
             ("", ExchangeKind::Direct, false),
@@ -139,6 +143,13 @@ impl<Q: Handle> Topology<Q> {
         }
         debug_assert_eq!(topology.exchange_names.get(""), Some(&DEFAULT_EXCHANGE));
         topology
+    }
+
+    /// Adds an exchange that the broker's settings ask for.
+    pub fn predeclare_exchange(&mut self, name: &str, kind: ExchangeKind, internal: bool) {
+        if !self.exchange_names.contains_key(name) {
+            self.add_exchange(Arc::new(ExchangeOptions::predeclared(name, kind, internal)));
+        }
     }
 
     /// A number that changes whenever any route may have changed.
@@ -266,7 +277,7 @@ impl<Q: Handle> Topology<Q> {
         }
         let options = Arc::new(self.with_policies(options));
         let queue = make(options.clone());
-        self.note_queue(&options, &queue);
+        self.note_queue(&options, owner, &queue);
         self.add_queue(options, owner, queue.clone());
         Ok(Declared { queue, created: true })
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::engine::ConnectionId;
+use crate::server::events::fields::{fields, text};
+use crate::server::events::{Events, NODE};
 use crate::server::outbox::Outbox;
 use crate::session::action::Event;
 
@@ -60,13 +62,27 @@ impl AlarmSet {
 pub(super) struct Connected {
     pub(super) outboxes: HashMap<ConnectionId, Arc<Outbox>>,
     alarms: AlarmSet,
+    events: Option<Arc<Events>>,
 }
 
 impl Connected {
+    /// Nobody is connected, and no alarm is on.
+    pub(super) fn new(events: Option<Arc<Events>>) -> Self {
+        Self { events, ..Self::default() }
+    }
+
     /// Turns an alarm on or off, and tells everybody if that changes what they are to know.
     pub(super) fn set(&mut self, alarm: Alarm, on: bool) -> bool {
         let before = self.alarms.reason();
         let changed = self.alarms.set(alarm, on);
+        if changed && let Some(events) = &self.events {
+            let key = if on { "alarm.set" } else { "alarm.cleared" };
+            let source = match alarm {
+                Alarm::Memory => "memory",
+                Alarm::Disk | Alarm::Store => "disk",
+            };
+            events.tell(key, fields([("source", text(source)), ("node", text(NODE))]));
+        }
         let reason = self.alarms.reason();
         if reason != before {
             for outbox in self.outboxes.values() {

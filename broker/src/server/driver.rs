@@ -233,6 +233,7 @@ impl Driver {
                 let channel = action.channel();
                 add_ended_sources(&action, &mut ended);
                 let login = matches!(action, Action::Authenticate(_));
+                let opens = matches!(action, Action::OpenVhost { .. });
                 let answer = self.executor.execute(action);
                 if login && matches!(answer, Some(Err(_))) {
                     self.held_until = Some(self.now + self.shared.login_failure_delay);
@@ -245,6 +246,9 @@ impl Driver {
                     self.session.handle_reply(channel, Ok(Reply::Returned(message)));
                 }
                 next = answer.and_then(|result| self.session.handle_reply(channel, result));
+                if opens && self.session.is_open() {
+                    self.executor.tell_opened(&self.session.details());
+                }
             } else if ended.is_empty() {
                 return;
             } else {

@@ -7,9 +7,11 @@
 mod batch;
 mod bindings;
 mod consume;
+mod internal;
 mod publish;
 mod routes;
 mod sources;
+mod tell;
 mod topology;
 mod trace;
 
@@ -34,8 +36,10 @@ use crate::store::Epoch;
 use crate::wire::message::Message;
 
 use batch::Batch;
+pub(super) use internal::publish_internally;
 use routes::RouteCache;
 use sources::Sources;
+use tell::Announced;
 
 /// What an action is answered with; nothing for those that have no answer.
 pub(super) type Answer = Option<Result<Reply, AmqpError>>;
@@ -50,6 +54,8 @@ pub(super) struct Executor {
     endpoints: Option<Endpoints>,
     outbox: Arc<Outbox>,
     user: Option<User>,
+    /// What was told of the connection when it was opened, if it was told at all.
+    announced: Option<Box<Announced>>,
     vhost: Option<Arc<VHost>>,
     sources: Sources,
     /// Limits of the channels that have one (`basic.qos` with global set).
@@ -83,6 +89,7 @@ impl Executor {
             endpoints: None,
             outbox,
             user: None,
+            announced: None,
             vhost: None,
             sources: Sources::default(),
             limits: HashMap::new(),
@@ -126,6 +133,10 @@ impl Executor {
         match action {
             Action::Authenticate(credentials) => Some(self.authenticate(&credentials)),
             Action::OpenVhost { vhost } => Some(self.open_vhost(&vhost)),
+            Action::OpenChannel { channel } => {
+                self.tell_channel_opened(channel);
+                None
+            }
             // A password does not expire, so there is nothing to refresh; RabbitMQ's internal users are told ok as well.
             Action::UpdateSecret { .. } => Some(Ok(Reply::SecretUpdated)),
             Action::Topology { request, .. } => Some(self.topology(request).map(Reply::Topology)),
@@ -200,6 +211,7 @@ impl Executor {
 
     /// Called when a consumer's queue was deleted under it.
     pub(super) fn consumer_cancelled(&mut self, source: SourceId) {
+        self.tell_consumer_ended(source);
         self.sources.end(source);
         // The cancellation is the last that the queue said to this consumer.
         self.sources.forget(source);
@@ -223,6 +235,7 @@ impl Executor {
         if let Some(vhost) = self.vhost.take() {
             self.delete_exclusive_queues(&vhost);
         }
+        self.tell_closed();
         self.shared.leave(self.connection);
     }
 
@@ -237,10 +250,12 @@ impl Executor {
         match self.shared.users.login(credentials, self.peer) {
             Ok(user) => {
                 self.user = Some(user);
+                self.tell_login(credentials, None);
                 Ok(Reply::Authenticated)
             }
             Err(reason) => {
                 let mechanism = credentials.mechanism.name();
+                self.tell_login(credentials, Some(&reason.to_string()));
                 tracing::warn!(peer = %self.peer, user = ?credentials.username, mechanism, %reason, "login refused");
                 Err(login_refused(mechanism))
             }

@@ -46,7 +46,7 @@ pub(super) async fn accept_loop(listener: TcpListener, tls: Option<Arc<TlsSetup>
             Ok((stream, peer)) => match &tls {
                 None => serve(stream, peer, &shared),
                 Some(tls) => {
-                    drop(tokio::spawn(serve_tls(tls.clone(), stream, peer, Arc::downgrade(&shared))))
+                    drop(tokio::spawn(serve_tls(tls.clone(), stream, peer, Arc::downgrade(&shared))));
                 }
             },
             Err(error) if is_about_one_connection(&error) => {}

@@ -12,6 +12,7 @@ pub mod disk_monitor;
 pub mod driver;
 mod durable_waiters;
 mod endpoints;
+mod events;
 mod executor;
 mod history;
 mod journal;
@@ -136,6 +137,7 @@ impl Broker {
         };
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
         dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
+        events::Events::start(&shared).map_err(StartError::Thread)?;
         let accept = |listener, tls| tokio::spawn(listener::accept_loop(listener, tls, shared.clone()));
         let mut acceptors: Vec<_> = plain.into_iter().map(|listener| accept(listener, None)).collect();
         acceptors.extend(encrypted.into_iter().map(|listener| accept(listener, tls.clone())));
@@ -237,13 +239,16 @@ pub fn shared_state(config: &Config, store: Arc<dyn Store>) -> Arc<Shared> {
     let limits = &config.limits;
     let memory_limit = usize::try_from(limits.memory_bytes()).unwrap_or(usize::MAX);
     let connections_max = usize::try_from(limits.connections_max).unwrap_or(usize::MAX);
+    let session_config = session_config(config);
+    let events = config.server.event_exchange.then(|| Arc::new(events::Events::new(session_config.clock)));
     Shared::new(
-        session_config(config),
+        session_config,
         users,
         store,
         memory_limit,
         connections_max,
         config.auth.failure_delay,
+        events,
     )
 }
 

@@ -14,6 +14,7 @@ use crate::server::access::Users;
 use crate::server::alarms::{Alarm, Alarms, Connected};
 use crate::server::dead_letters::DeadLetters;
 use crate::server::durable_waiters::DurableWaiters;
+use crate::server::events::Events;
 use crate::server::history::HistoryBudget;
 use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub memory: Arc<MemoryGauge>,
     /// What recent history exchanges may hold.
     pub histories: Arc<HistoryBudget>,
+    /// Where to tell what happens, if somebody wants to know.
+    pub events: Option<Arc<Events>>,
     /// Moves bodies out of memory and back.
     pub pager: Arc<Pager>,
     /// Tells the time, and wakes queues.
@@ -73,6 +76,7 @@ impl Shared {
         memory_limit_bytes: usize,
         connections_max: usize,
         login_failure_delay: Duration,
+        events: Option<Arc<Events>>,
     ) -> Arc<Self> {
         let waiters = Arc::new(DurableWaiters::default());
         let pager = Arc::new(Pager::default());
@@ -81,7 +85,7 @@ impl Shared {
             told.0.advance(durable);
             told.1.advance(durable);
         }));
-        let vhost = Arc::new(VHost::new("/", store.clone()));
+        let vhost = Arc::new(VHost::new("/", store.clone(), events.clone()));
         let timers = Arc::new(Timers::new(session_config.clock));
         let memory = Arc::new(MemoryGauge::new(memory_limit_bytes));
         Arc::new(Self {
@@ -95,7 +99,8 @@ impl Shared {
             dead_letters: Arc::default(),
             backlog_bytes_max: (memory_limit_bytes / 8).min(BACKLOG_BYTES_MAX),
             vhosts: RwLock::new(HashMap::from([("/".to_owned(), vhost)])),
-            connected: Mutex::new(Connected::default()),
+            connected: Mutex::new(Connected::new(events.clone())),
+            events,
             connections_max,
             login_failure_delay,
             last_gone: Notify::new(),
@@ -256,6 +261,9 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.pager.close();
+        if let Some(events) = &self.events {
+            events.close();
+        }
         self.timers.close();
         self.dead_letters.close();
     }

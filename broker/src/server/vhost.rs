@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::engine::definitions::DefinitionChange;
+use crate::engine::exchange::ExchangeKind;
 use crate::engine::queue::Removed;
 use crate::engine::topology::{Outcome, PolicyChange, Topology};
+use crate::server::events::{EVENT_EXCHANGE, EVENT_VHOST, Events, INTERNAL_USER, fields};
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::store::Store;
 
@@ -27,6 +29,7 @@ pub struct VHost {
     policy_change: Mutex<()>,
     /// What is published and delivered here is told to `amq.rabbitmq.trace`.
     traced: AtomicBool,
+    events: Option<Arc<Events>>,
 }
 
 /// What the vhost's lock protects.
@@ -41,8 +44,14 @@ pub struct Registry {
 impl VHost {
     /// A vhost with the pre-declared exchanges only. What of it is durable goes to `store`.
     #[must_use]
-    pub fn new(name: &str, store: Arc<dyn Store>) -> Self {
-        let registry = Registry { topology: Topology::new(name), replies: HashMap::new() };
+    pub fn new(name: &str, store: Arc<dyn Store>, events: Option<Arc<Events>>) -> Self {
+        let mut registry = Registry { topology: Topology::new(name), replies: HashMap::new() };
+        if events.is_some() {
+            registry.topology.gather_news();
+            if name == EVENT_VHOST {
+                registry.topology.predeclare_exchange(EVENT_EXCHANGE, ExchangeKind::Topic, true);
+            }
+        }
         Self {
             name: name.into(),
             store,
@@ -50,6 +59,7 @@ impl VHost {
             generation: AtomicU64::new(1),
             policy_change: Mutex::new(()),
             traced: AtomicBool::new(false),
+            events,
         }
     }
 
@@ -94,7 +104,21 @@ impl VHost {
         queue: &QueueHandle,
         delete: impl FnOnce(&SharedQueue) -> Result<Removed, DeleteRefused>,
     ) -> Result<Removed, DeleteRefused> {
-        self.write(|registry| {
+        self.delete_queue_as(INTERNAL_USER, queue, delete)
+    }
+
+    /// The same on behalf of a user.
+    ///
+    /// # Errors
+    ///
+    /// If `delete` refuses.
+    pub(super) fn delete_queue_as(
+        &self,
+        user: &str,
+        queue: &QueueHandle,
+        delete: impl FnOnce(&SharedQueue) -> Result<Removed, DeleteRefused>,
+    ) -> Result<Removed, DeleteRefused> {
+        self.write_as(user, |registry| {
             if queue.is_deleted() {
                 return Ok(Removed::default());
             }
@@ -127,12 +151,23 @@ impl VHost {
     /// Changes the registry, and the generation if a route may have changed. What is durable about it is in the store's hands,
     /// in one commit, before anybody else can see it.
     pub fn write<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        self.write_as(INTERNAL_USER, change)
+    }
+
+    /// The same on behalf of a user, who is named in events.
+    pub(super) fn write_as<T>(&self, user: &str, change: impl FnOnce(&mut Registry) -> T) -> T {
         let _round = self.store.round();
         let mut registry = self.registry.write();
         let before = (registry.topology.generation(), registry.replies.len());
         let result = change(&mut registry);
         for DefinitionChange { key, value } in registry.topology.take_changes() {
             self.store.define(key, value);
+        }
+        if let Some(events) = &self.events {
+            for news in registry.topology.take_news() {
+                let (key, headers) = fields::of_news(&self.name, user, &news);
+                events.tell(key, headers);
+            }
         }
         if before != (registry.topology.generation(), registry.replies.len()) {
             self.generation.fetch_add(1, Ordering::AcqRel);

@@ -56,6 +56,11 @@ pub enum Action {
         /// The vhost's name.
         vhost: String,
     },
+    /// A channel was opened. No answer: there is nothing to do but to tell those who watch.
+    OpenChannel {
+        /// Which channel.
+        channel: ChannelId,
+    },
     /// New credentials for a running connection. Answer: [`Reply::SecretUpdated`] or an error.
     UpdateSecret {
         /// The new password or token.
@@ -130,6 +135,7 @@ impl Action {
             Self::Settle(settle) => Some(settle.channel),
             Self::Consume(consume) => Some(consume.channel),
             Self::Commit { channel, .. }
+            | Self::OpenChannel { channel }
             | Self::Topology { channel, .. }
             | Self::Cancel { channel, .. }
             | Self::Get { channel, .. }

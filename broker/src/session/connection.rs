@@ -250,7 +250,7 @@ impl Connection {
         self.channels.insert(id, Slot::Open(Box::new(Channel::new(ChannelId(id)))));
         self.open_channels += 1;
         self.out.method(id, &AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
-        None
+        Some(Action::OpenChannel { channel: ChannelId(id) })
     }
 
     fn handle_connection_method(&mut self, payload: &[u8]) -> Option<Action> {

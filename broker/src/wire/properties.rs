@@ -347,6 +347,18 @@ pub fn with_header_bytes(properties: &[u8], headers: &[u8]) -> Result<Vec<u8>, A
     replace(properties, P::Headers, headers)
 }
 
+/// The properties of an event: headers, delivery-mode 2 and a timestamp in seconds.
+///
+/// # Errors
+///
+/// Those of [`Properties::parse`].
+pub fn for_event(headers: &FieldTable, timestamp_s: u64) -> Result<Vec<u8>, AmqpError> {
+    const NONE: [u8; FLAGS_BYTES] = [0; FLAGS_BYTES];
+    let properties = replace(&NONE, P::DeliveryMode, &[2])?;
+    let properties = replace(&properties, P::Timestamp, &timestamp_s.to_be_bytes())?;
+    with_headers(&properties, headers)
+}
+
 /// The same properties without any header of this name, all else byte for byte. A table that it leaves empty stays.
 ///
 /// # Errors

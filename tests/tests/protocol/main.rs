@@ -23,6 +23,7 @@ mod declare;
 mod delivery_limit;
 mod direct_reply;
 mod errors;
+mod events;
 mod exchange_types;
 mod exchanges;
 mod firehose;

@@ -79,6 +79,7 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("log.format", "\"json\"", "json"),
         ("server.product", "\"RabbitMQ\"", "RabbitMQ"),
         ("server.cluster_name", "\"c\"", "c"),
+        ("server.event_exchange", "true", "true"),
         ("auth.user", "\"u\"", "u"),
         ("auth.password", "\"p\"", "p"),
         ("auth.loopback_only", "false", "false"),

@@ -28,7 +28,7 @@ impl Executor {
         arguments: &FieldTable,
     ) -> Result<TopologyReply, AmqpError> {
         let by = self.connection;
-        self.vhost()?.write(|registry| match change {
+        self.vhost()?.write_as(self.user_name(), |registry| match change {
             BindingChange::Bind => {
                 let outcome = registry.topology.bind(destination, source, routing_key, arguments, by)?;
                 if outcome == Outcome::Changed {

@@ -33,6 +33,10 @@ impl Executor {
             priority: priority(&consume.arguments, queue.options())?,
         };
         let source = self.start_consumer(&queue, spec, consume.channel)?;
+        let told_tag = self.tell_consumer_started(&consume, &spec);
+        if let Some(source) = self.sources.get_mut(source) {
+            source.told_tag = told_tag;
+        }
         Ok(Reply::Consuming { consumer_tag: consume.consumer_tag, source, no_ack: consume.no_ack })
     }
 
@@ -89,6 +93,7 @@ impl Executor {
 
     /// Removes a consumer from its queue, and the queue if it lived for this consumer.
     pub(super) fn end_consumer(&mut self, source: SourceId) {
+        self.tell_consumer_ended(source);
         let Some((consumer, queue, reply_address)) = self.sources.end(source) else { return };
         let after = queue.remove_consumer(consumer);
         let Some(vhost) = self.vhost.clone() else { return };
@@ -161,6 +166,7 @@ impl Executor {
         self.settle(&Settle { channel, settlement: Settlement::Requeue, deliveries });
         self.limits.remove(&channel);
         self.apply_batch();
+        self.tell_channel_closed(channel);
     }
 }
 

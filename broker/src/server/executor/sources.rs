@@ -36,12 +36,14 @@ pub(super) struct Source {
     pub(super) limit: Option<Arc<ChannelLimit>>,
     /// The address under which clients reach a direct reply consumer.
     pub(super) reply_address: Option<String>,
+    /// Its consumer tag, if somebody was told that it started and is to be told of its end.
+    pub(super) told_tag: Option<Box<str>>,
 }
 
 impl Source {
     /// A source with nothing outstanding.
     pub(super) fn new(queue: QueueHandle, channel: ChannelId, kind: Kind) -> Self {
-        Self { queue, channel, kind, outstanding: 0, limit: None, reply_address: None }
+        Self { queue, channel, kind, outstanding: 0, limit: None, reply_address: None, told_tag: None }
     }
 
     /// Its consumer, while it runs.

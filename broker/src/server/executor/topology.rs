@@ -35,14 +35,10 @@ impl Executor {
                     internal,
                     &arguments,
                 )?;
-                vhost.write(|registry| registry.topology.declare_exchange(options))?;
+                vhost.write_as(self.user_name(), |registry| registry.topology.declare_exchange(options))?;
                 Ok(TopologyReply::Done)
             }
-            Request::DeleteExchange { name, if_unused } => {
-                self.check(Permission::Configure, Resource::Exchange(&name))?;
-                self.vhost()?.write(|registry| registry.topology.delete_exchange(&name, if_unused))?;
-                Ok(TopologyReply::Done)
-            }
+            Request::DeleteExchange { name, if_unused } => self.delete_exchange(&name, if_unused),
             Request::BindExchange { change, destination, source, routing_key, arguments } => {
                 self.check(Permission::Write, Resource::Exchange(&destination))?;
                 self.check(Permission::Read, Resource::Exchange(&source))?;
@@ -78,6 +74,13 @@ impl Executor {
                 self.delete_queue(&queue, if_unused, if_empty)
             }
         }
+    }
+
+    fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<TopologyReply, AmqpError> {
+        self.check(Permission::Configure, Resource::Exchange(name))?;
+        self.vhost()?
+            .write_as(self.user_name(), |registry| registry.topology.delete_exchange(name, if_unused))?;
+        Ok(TopologyReply::Done)
     }
 
     /// A passive declare; also how a responder asks whether the client behind a reply address still lives.
@@ -116,7 +119,7 @@ impl Executor {
         let make = |options: Arc<QueueOptions>| {
             SharedQueue::new(self.shared.new_queue_id(), options, self.shared.backing())
         };
-        let declared = vhost.write(|registry| {
+        let declared = vhost.write_as(self.user_name(), |registry| {
             let declared = registry.topology.declare_queue(options, given, owner, self.connection, make)?;
             // Here, where it cannot be deleted in between.
             declared.queue.touch();
@@ -150,7 +153,8 @@ impl Executor {
             }
             Err(error) => return Err(error),
         };
-        let deleted = vhost.delete_queue(&queue, |queue| queue.delete(if_unused, if_empty));
+        let deleted =
+            vhost.delete_queue_as(self.user_name(), &queue, |queue| queue.delete(if_unused, if_empty));
         self.shared.check_memory();
         match deleted {
             Ok(removed) => Ok(TopologyReply::Removed { message_count: removed.ready }),

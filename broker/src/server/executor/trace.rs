@@ -8,6 +8,7 @@ use std::time::Instant;
 use amq_protocol::types::{AMQPValue, FieldArray, FieldTable};
 
 use crate::engine::exchange::MessageView;
+use crate::server::events::NODE;
 use crate::server::executor::Executor;
 use crate::server::executor::publish::{cc_keys, gather, text};
 use crate::server::executor::routes::Route;
@@ -19,9 +20,6 @@ use crate::wire::properties;
 
 /// Where the copies go.
 const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
-
-/// What the broker calls itself where RabbitMQ has the name of an Erlang node.
-pub(in crate::server) const NODE: &str = "warren";
 
 /// The longest routing key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
@@ -94,7 +92,7 @@ impl Executor {
 
     fn trace(&mut self, channel: ChannelId, key: &str, mut headers: FieldTable, message: &Message) {
         let Some(vhost) = self.vhost.clone() else { return };
-        let user = self.user.as_ref().map_or("", |user| &user.name);
+        let user = self.user_name();
         for (name, value) in [
             ("vhost", long_string(vhost.name())),
             ("connection", long_string(&self.connection_name())),
