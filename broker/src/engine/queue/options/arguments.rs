@@ -11,13 +11,17 @@ use crate::error::AmqpError;
 /// Ten years: the longest time to live, in milliseconds.
 const EXPIRY_MS_MAX: i64 = 10 * 365 * 24 * 3600 * 1000;
 
+/// The longest short string, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
 /// RabbitMQ's bound of `x-max-priority`.
 const PRIORITY_MAX: i64 = 255;
 
 /// What is demanded of an argument's value.
 enum Check {
     Bool,
-    Text,
+    /// Text that fits a short string, as names and routing keys have to.
+    Name,
     Integer,
     NonNegative,
     Positive,
@@ -70,7 +74,7 @@ const fn rule(name: &'static str, known: Known, check: Check, promise: Promise) 
 static RULES: &[Rule] = &[
     rule("x-expires", Known::Everywhere, Check::Expiry { zero_allowed: false }, Promise::Kept),
     rule("x-message-ttl", Known::Everywhere, Check::Expiry { zero_allowed: true }, Promise::Kept),
-    rule(DEAD_LETTER_EXCHANGE, Known::Everywhere, Check::Text, Promise::Kept),
+    rule(DEAD_LETTER_EXCHANGE, Known::Everywhere, Check::Name, Promise::Kept),
     rule("x-dead-letter-routing-key", Known::Everywhere, Check::DeadLetterRoutingKey, Promise::Kept),
     rule(
         "x-dead-letter-strategy",
@@ -207,7 +211,7 @@ impl Check {
             Self::Any => Ok(()),
             Self::Bool if value.as_bool().is_some() => Ok(()),
             Self::Bool => Err(unacceptable_type(value)),
-            Self::Text => required_text(value).map(drop),
+            Self::Name => required_name(value),
             Self::Integer => required_integer(value).map(drop),
             Self::NonNegative => match required_integer(value)? {
                 number @ ..0 => refuse("value_negative", number),
@@ -247,7 +251,7 @@ impl Check {
                 }
             }
             Self::DeadLetterRoutingKey => {
-                required_text(value)?;
+                required_name(value)?;
                 if arguments.contains_key(DEAD_LETTER_EXCHANGE) {
                     Ok(())
                 } else {
@@ -287,6 +291,14 @@ fn is_text(value: &AMQPValue) -> bool {
 
 fn required_text(value: &AMQPValue) -> Result<&[u8], String> {
     text(value).ok_or_else(|| unacceptable_type(value))
+}
+
+/// RabbitMQ takes longer ones and fails when it publishes to them.
+fn required_name(value: &AMQPValue) -> Result<(), String> {
+    match required_text(value)?.len() {
+        0..=NAME_BYTES_MAX => Ok(()),
+        bytes => Err(format!("{{value_too_long,{bytes}}}")),
+    }
 }
 
 fn required_integer(value: &AMQPValue) -> Result<i64, String> {

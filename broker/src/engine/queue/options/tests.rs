@@ -53,6 +53,8 @@ fn an_argument_of_the_wrong_type_or_range_is_refused_with_the_reason() {
         ("x-expires", int(0), "{value_zero,0}"),
         ("x-dead-letter-routing-key", text("k"), "routing_key_but_no_dlx_defined"),
         ("x-dead-letter-routing-key", int(1), "{unacceptable_type,signedint}"),
+        ("x-dead-letter-exchange", text(&"x".repeat(256)), "{value_too_long,256}"),
+        ("x-dead-letter-routing-key", text(&"x".repeat(256)), "{value_too_long,256}"),
         ("x-max-length", int(-1), "{value_negative,-1}"),
         ("x-max-length-bytes", text("1"), "\"expected integer, got longstr\""),
         ("x-max-priority", int(256), "{max_value_exceeded,256}"),
