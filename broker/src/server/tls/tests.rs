@@ -36,7 +36,7 @@ fn what_is_wrong_is_named_with_its_file() {
     let missing = folder.path().join("missing.pem");
     let cases = [
         (Tls { key: None, ..pair.clone() }, "TLS needs both tls.cert and tls.key"),
-        (Tls { cert: Some(missing.clone()), ..pair.clone() }, "missing.pem"),
+        (Tls { cert: Some(missing), ..pair.clone() }, "missing.pem"),
         (Tls { cert: Some(empty.clone()), ..pair.clone() }, "there is no certificate in it"),
         (Tls { key: Some(empty.clone()), ..pair.clone() }, "key "),
         (Tls { key: stranger.key.clone(), ..pair.clone() }, "cannot be used together"),
@@ -47,7 +47,7 @@ fn what_is_wrong_is_named_with_its_file() {
         assert!(error.contains(text), "{error}");
     }
     for settings in [
-        Tls { client_ca: stranger.cert.clone(), ..pair.clone() },
+        Tls { client_ca: stranger.cert, ..pair.clone() },
         Tls { min_version: TlsVersion::Tls13, require_client_cert: false, ..pair },
     ] {
         assert!(setup(&settings).expect("fits").is_some());
