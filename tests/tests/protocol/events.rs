@@ -2,6 +2,7 @@
 
 use amq_protocol::protocol::{basic, connection, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
+use warren::engine::policy::PolicyDeclare;
 use warren_tests::eventually;
 
 use crate::peer::{Channel, GREETING, Message, Peer, start_ok, table, text};
@@ -252,6 +253,31 @@ fn refused_logins_are_told() {
         "user.authentication.failure",
         [("name", text("guest")), ("error", text("wrong user name or password"))],
     );
+}
+
+#[test]
+fn policies_are_told() {
+    if needs_own_broker() {
+        return;
+    }
+    let broker = telling_broker();
+    let observer = broker.connect();
+    let watching = observer.open(1);
+    let events = watcher(watching, "policy.*");
+    let definition = serde_json::json!({"max-length": 3, "overflow": "reject-publish"});
+    broker.broker().set_policy("/", "limit", PolicyDeclare::new("^q", definition)).expect("it is valid");
+    broker.broker().delete_policy("/", "limit").expect("it is there");
+    let definition = table([("max-length", AMQPValue::LongLongInt(3)), ("overflow", text("reject-publish"))]);
+    let set = [
+        ("name", text("limit")),
+        ("vhost", text("/")),
+        ("pattern", text("^q")),
+        ("apply-to", text("all")),
+        ("priority", AMQPValue::LongLongInt(0)),
+        ("definition", AMQPValue::FieldTable(definition)),
+    ];
+    expect(&next(watching, &events), "policy.set", set);
+    expect(&next(watching, &events), "policy.cleared", [("name", text("limit")), ("vhost", text("/"))]);
 }
 
 #[test]

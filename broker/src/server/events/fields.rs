@@ -1,10 +1,13 @@
 //! The headers of events, under the names that RabbitMQ gives them. Arguments are tables here; RabbitMQ writes Erlang terms.
 
 use amq_protocol::types::{AMQPValue, FieldTable};
+use serde_json::Value;
 
 use crate::engine::ConnectionId;
 use crate::engine::definitions::{BindingDefinition, BoundTo};
+use crate::engine::policy::Policy;
 use crate::engine::topology::News;
+use crate::server::events::INTERNAL_USER;
 use crate::session::action::ChannelId;
 
 /// Makes headers of names and values.
@@ -85,6 +88,44 @@ pub(in crate::server) fn of_news(vhost: &str, by: &str, news: &News) -> (&'stati
         News::QueueDeleted(options) => ("queue.deleted", named(&options.name)),
         News::BindingCreated(binding) => ("binding.created", of_binding(by, binding)),
         News::BindingDeleted(binding) => ("binding.deleted", of_binding(by, binding)),
+    }
+}
+
+/// The headers of a policy that was set.
+pub(in crate::server) fn of_policy(policy: &Policy) -> FieldTable {
+    let mut headers = of_no_policy(policy.vhost(), policy.name());
+    let declared = policy.to_declare();
+    add(
+        &mut headers,
+        [
+            ("pattern", text(&declared.pattern)),
+            ("apply-to", text(&declared.apply_to)),
+            ("priority", number(declared.priority)),
+            ("definition", of_json(&declared.definition)),
+        ],
+    );
+    headers
+}
+
+/// The headers of a policy that is gone.
+pub(in crate::server) fn of_no_policy(vhost: &str, name: &str) -> FieldTable {
+    let by = ("user_who_performed_action", text(INTERNAL_USER));
+    fields([("name", text(name)), ("vhost", text(vhost)), by])
+}
+
+/// A definition: an object of texts, numbers and booleans. Whatever else it holds is shown as JSON.
+fn of_json(value: &Value) -> AMQPValue {
+    match value {
+        Value::Object(entries) => {
+            let mut table = FieldTable::default();
+            for (name, value) in entries {
+                table.insert(name.as_str().into(), of_json(value));
+            }
+            AMQPValue::FieldTable(table)
+        }
+        Value::String(value) => text(value),
+        Value::Bool(value) => flag(*value),
+        other => other.as_i64().map_or_else(|| text(&other.to_string()), number),
     }
 }
 
