@@ -3,7 +3,7 @@
 use amq_protocol::protocol::basic;
 use amq_protocol::protocol::queue;
 
-use crate::features::{await_count, await_message, dead_letters_to, durable_with, watch};
+use crate::features::{await_count, await_message, dead_letters_to, durable_with, publish_confirmed, watch};
 use crate::peer::{Channel, text};
 use crate::story::{entry, header, reject_first, reject_first_of_many, summary};
 use crate::target::{Test, differs_from_rabbitmq};
@@ -118,8 +118,7 @@ fn a_queue_does_not_dead_letter_into_itself_by_itself() {
     for (limit, left) in [("x-max-length", vec!["b"]), ("x-message-ttl", vec![])] {
         let arguments = [dead_letters_to(&name).as_slice(), &[(limit, 1.into())]].concat();
         channel.call(durable_with(&name, &arguments));
-        channel.publish("", &name, "a");
-        channel.publish("", &name, "b");
+        publish_confirmed(channel, &name, &["a", "b"]);
         await_count(channel, &name, u32::try_from(left.len()).expect("few"));
         channel.expect_nothing_from(&name);
         assert_eq!(channel.drain(&name), left, "with {limit}");

@@ -138,10 +138,6 @@ fn an_expiration_moves_into_the_story() {
     let message = dead.expect_deliver();
     assert_eq!(message.properties.expiration(), &None);
     assert_eq!(string(&deaths(&message)[0], "original-expiration"), "60000");
-    // The queue's own time to live is none of the message's.
-    let again = queue_with(channel, &[("x-message-ttl", 20.into())]);
-    channel.publish("", &again, "x");
-    await_count(channel, &again, 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the tests of queue features share: queues with arguments, and queues whose dead letters can be watched.
 
 use amq_protocol::protocol::basic::{self, AMQPProperties};
-use amq_protocol::protocol::queue;
+use amq_protocol::protocol::{confirm, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use warren_tests::eventually;
 
@@ -41,6 +41,16 @@ pub(crate) fn watched_queue<'a>(peer: &'a Peer, arguments: &[(&str, AMQPValue)])
 #[track_caller]
 pub(crate) fn watch(channel: Channel<'_>, queue: &str) {
     channel.consume_with(basic::Consume { queue: queue.into(), no_ack: true, ..Default::default() });
+}
+
+/// Publishes messages one by one, each confirmed: a queue may tell its count before it has seen what was published.
+#[track_caller]
+pub(crate) fn publish_confirmed(channel: Channel<'_>, queue: &str, bodies: &[&str]) {
+    channel.call(confirm::Select { nowait: false });
+    for body in bodies {
+        channel.publish("", queue, body);
+        channel.expect::<basic::Ack>();
+    }
 }
 
 /// Waits until there are that many ready messages.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use amq_protocol::protocol::{basic, channel, confirm, queue};
 use warren_tests::eventually;
 
-use crate::features::{await_count, expiring, queue_with, watch, watched_queue};
+use crate::features::{await_count, expiring, publish_confirmed, queue_with, watch, watched_queue};
 use crate::peer::{Channel, passive, table};
 use crate::target::{Test, differs_from_rabbitmq};
 
@@ -46,9 +46,7 @@ fn expired_messages_vanish_without_a_dead_letter_exchange() {
     let peer = test.connect();
     let channel = peer.open(1);
     let queue = queue_with(channel, &[("x-message-ttl", 20.into())]);
-    for _ in 0..3 {
-        channel.publish("", &queue, "x");
-    }
+    publish_confirmed(channel, &queue, &["x", "x", "x"]);
     await_count(channel, &queue, 0);
     assert!(channel.get(&queue).is_none());
 }
