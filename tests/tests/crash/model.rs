@@ -273,6 +273,15 @@ impl Model {
         }
     }
 
+    /// The broker tells its client to go: channel by channel, what was held returns while all else is still there. So what
+    /// a queue has room for is decided with its transient messages, which a kill leaves out.
+    pub(crate) fn say_goodbye(&mut self) {
+        let channels: BTreeSet<u16> = self.held.iter().map(|held| held.channel).collect();
+        for channel in channels {
+            self.settle(channel, |_| true, Outcome::Returned);
+        }
+    }
+
     /// The broker ends and starts again: what is not durable is gone, and what was held is ready again.
     pub(crate) fn restart(&mut self) {
         self.queues.retain(|_, queue| queue.lifetime == Lifetime::Durable);
@@ -364,6 +373,27 @@ mod tests {
         model.publish("", "brief", message(20), Mode::Persistent);
         assert_eq!((model.count("brief"), model.count("brief.grave")), (Some(0), Some(1)));
         assert!(model.ready("brief.grave")[0].is_dead && model.has_buried() && !model.has_buried());
+    }
+
+    #[test]
+    fn transient_messages_take_room_when_the_broker_is_told_to_stop_but_not_when_it_is_killed() {
+        for (is_told, left) in [(true, 3), (false, 4)] {
+            let mut model = Model::default();
+            model.declare_queue(rules::GRAVES[0], Lifetime::Durable, Rules::NONE);
+            model.declare_queue("mourned", Lifetime::Durable, rules::MOURNED);
+            model.publish("", "mourned", message(0), Mode::Persistent);
+            model.hold("mourned", 1, 1);
+            model.publish("", "mourned", message(1), Mode::Transient);
+            for number in 2..5 {
+                model.publish("", "mourned", message(number), Mode::Persistent);
+            }
+            if is_told {
+                model.say_goodbye();
+            }
+            model.restart();
+            assert_eq!(model.count("mourned"), Some(left));
+            assert_eq!(model.count(rules::GRAVES[0]), Some(4 - left));
+        }
     }
 
     #[test]

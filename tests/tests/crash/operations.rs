@@ -426,6 +426,7 @@ impl Pair {
         // The broker has seen every operation, because each had an answer.
         self.broker.begin_shut_down();
         self.connection.take().unwrap().say_goodbye();
+        self.model.say_goodbye();
         self.broker.finish_shut_down();
         self.restarts += 1;
         self.come_back();
