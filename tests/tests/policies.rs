@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::process::Command;
 
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use warren::engine::policy::PolicyDeclare;
 use warren::{Broker, Config, PolicyError};
-use warren_tests::eventually_async;
+use warren_tests::{Program, clients, eventually_async, python};
 
 async fn start() -> (Broker, Channel) {
     let broker = Broker::start(Config::in_process()).await.unwrap();
@@ -264,5 +265,27 @@ async fn what_is_wrong_with_a_policy_is_told() {
     let missing = broker.delete_operator_policy("/", "p").unwrap_err().to_string();
     assert_eq!(missing, "there is no operator policy 'p' in vhost '/'");
     assert!(broker.policies().is_empty());
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pika_sees_what_policies_ask_for() {
+    let broker = Broker::start(Config::in_process()).await.unwrap();
+    let retry = json!({
+        "dead-letter-exchange": "", "dead-letter-routing-key": "retried", "message-ttl": 50
+    });
+    for (name, pattern, definition) in [
+        ("small", "^small", json!({"max-length": 3})),
+        ("retry", "^retry", retry),
+        ("strict", "^strict", json!({"max-length": 1, "overflow": "reject-publish"})),
+        ("spare", "^spare", json!({"alternate-exchange": "amq.fanout"})),
+    ] {
+        broker.set_policy("/", name, policy(pattern, definition)).unwrap();
+    }
+    let mut script = Command::new(python());
+    script.arg(clients().join("pika_policies.py"));
+    script.env("AMQP_URL", format!("amqp://guest:guest@{}/%2F", broker.local_addrs()[0]));
+    let lines = tokio::task::spawn_blocking(move || Program::start("pika", &mut script).succeed()).await;
+    assert_eq!(lines.unwrap().iter().filter(|line| line.starts_with("PASS ")).count(), 5);
     broker.shutdown().await;
 }

@@ -131,6 +131,13 @@ impl QueueSettings {
         (self != Self::default()).then(|| Arc::new(self))
     }
 
+    /// Whether dead letters are to arrive for certain, and cannot: a queue that drops its head may not wait for them.
+    #[must_use]
+    pub fn cannot_wait(&self) -> bool {
+        let strategy = self.dead_lettering.as_ref().map(|dead_lettering| dead_lettering.strategy);
+        strategy == Some(DeadLetterStrategy::AtLeastOnce) && self.overflow != Overflow::RejectPublish
+    }
+
     /// Whether a publish may be refused.
     #[must_use]
     pub fn may_reject(&self) -> bool {
@@ -200,7 +207,9 @@ mod tests {
                 consumer_timeout_ms: Some(60_000),
             }
         );
-        assert!(all.may_reject());
+        assert!(all.may_reject() && all.cannot_wait());
+        let waits = QueueSettings { overflow: Overflow::RejectPublish, ..all };
+        assert!(!waits.cannot_wait() && !QueueSettings::default().cannot_wait());
     }
 
     #[test]

@@ -129,6 +129,14 @@ impl Executor {
             let arguments = ineffective.join(", ");
             tracing::warn!(queue = name, arguments, "these queue arguments have no effect in this version");
         }
+        if declared.created
+            && declared.queue.options().settings.as_ref().is_some_and(|settings| settings.cannot_wait())
+        {
+            tracing::warn!(
+                queue = name,
+                "dead letters are published at most once: x-dead-letter-strategy at-least-once needs x-overflow reject-publish"
+            );
+        }
         let counts = declared.queue.counts();
         Ok(TopologyReply::QueueDeclared {
             name,
