@@ -155,12 +155,15 @@ impl Queue {
         if (self.extras.is_some() || expires_ms.is_some()) && !self.deleted {
             return self.enqueue_checked(message, expires_ms, now_ms, gate, effects);
         }
-        let (level, entry) = self.number(message);
+        let stored = self.options.durable && message.is_persistent();
+        let level = self.levels.level_of(message.priority());
+        let place = self.levels.put(level);
+        let seq = place.take_number();
         if !self.deleted {
-            self.memory_bytes += held_bytes(&entry.message);
-            self.levels.put(level).ready.push(entry);
+            self.memory_bytes += held_bytes(&message);
+            place.ready.push(ReadyMessage { seq, message, returned: 0, stored });
         }
-        Enqueued::Accepted { level, seq: Seq(self.levels.at(level).next_seq.0 - 1) }
+        Enqueued::Accepted { level, seq }
     }
 
     /// Settles outstanding deliveries. Requeued messages return to their places and count as redelivered. Credit goes
@@ -318,9 +321,7 @@ impl Queue {
     /// Gives a new message its level and number.
     fn number(&mut self, message: Message) -> (u8, ReadyMessage) {
         let number = self.levels.level_of(message.priority());
-        let level = self.levels.at_mut(number);
-        let seq = level.next_seq;
-        level.next_seq = Seq(seq.0 + 1);
+        let seq = self.levels.at_mut(number).take_number();
         let stored = self.options.durable && message.is_persistent();
         (number, ReadyMessage { seq, message, returned: 0, stored })
     }

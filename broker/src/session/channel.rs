@@ -4,8 +4,6 @@
 //! and topology are each in their own file. It closes nothing itself: errors go back to the connection, the only place
 //! that builds close frames. Called by the connection.
 
-use std::time::Instant;
-
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, tx};
 use amq_protocol::types::ShortString;
 
@@ -40,8 +38,8 @@ pub(super) struct Context<'a> {
     /// An empty buffer that the channels gather contents in, one after the other.
     pub(super) spare: &'a mut Vec<u8>,
     pub(super) frame_max: u32,
-    /// The latest time seen.
-    pub(super) now: Instant,
+    /// The latest time seen, in milliseconds since 1970.
+    pub(super) now_ms: u64,
 }
 
 /// Where a frame led.
@@ -387,8 +385,7 @@ impl Channel {
         if publish.immediate {
             return Err(faults::immediate());
         }
-        let arrived_ms = cx.config.clock.at(cx.now);
-        self.state = State::Content(ContentAssembler::begin(publish, std::mem::take(cx.spare), arrived_ms));
+        self.state = State::Content(ContentAssembler::begin(publish, std::mem::take(cx.spare), cx.now_ms));
         Ok(Step::Done)
     }
 

@@ -94,13 +94,15 @@ pub struct Connection {
     skip_bytes: u64,
     /// The latest time seen.
     now: Instant,
+    /// The same as milliseconds since 1970.
+    now_ms: u64,
 }
 
 impl Connection {
     /// A connection that waits for its greeting from `now` on.
     #[must_use]
     pub fn new(config: Arc<SessionConfig>, now: Instant) -> Self {
-        let deadline = now + config.handshake_timeout;
+        let (deadline, now_ms) = (now + config.handshake_timeout, config.clock.at(now));
         Self {
             config,
             state: State::Handshaking { step: Handshake::AwaitGreeting, deadline },
@@ -120,13 +122,14 @@ impl Connection {
             spare: Vec::new(),
             skip_bytes: 0,
             now,
+            now_ms,
         }
     }
 
     /// Takes at most one frame, or the greeting, from the front of `input`. Returns how many bytes were taken, 0 if more
     /// are needed, and what is to be done. The server does it, hands the reply in, and calls again with the rest.
     pub fn handle_input(&mut self, input: &[u8], now: Instant) -> (usize, Option<Action>) {
-        self.now = now;
+        self.tell_time(now);
         if let Some(heartbeat) = &mut self.heartbeat
             && !input.is_empty()
         {
@@ -199,13 +202,13 @@ impl Connection {
 
     #[inline]
     fn handle_channel_frame(&mut self, id: u16, frame: Frame<'_>) -> Option<Action> {
-        let Self { channels, out, config, sources, spare, peer, held_bytes, now, .. } = self;
-        let now = *now;
+        let Self { channels, out, config, sources, spare, peer, held_bytes, now_ms, .. } = self;
+        let now_ms = *now_ms;
         let step = match channels.get_mut(&id) {
             Some(Slot::Open(channel)) => {
                 let frame_max = peer.frame_max;
                 let held_before = channel.held_bytes();
-                let cx = &mut Context { out, config, sources, spare, frame_max, now };
+                let cx = &mut Context { out, config, sources, spare, frame_max, now_ms };
                 let step = channel.handle_frame(frame, cx);
                 *held_bytes = *held_bytes - held_before + channel.held_bytes();
                 step
@@ -342,7 +345,7 @@ impl Connection {
     /// Looks at the clock: to be called when [`Self::poll_timeout`] has passed. `input_is_read` is false
     /// while the server does not read the socket, for [`Self::wants_input`] or reasons of its own.
     pub fn handle_timeout(&mut self, now: Instant, input_is_read: bool) {
-        self.now = now;
+        self.tell_time(now);
         match &mut self.state {
             State::Handshaking { deadline, .. } => {
                 if now >= *deadline {
@@ -356,6 +359,14 @@ impl Connection {
             }
             State::Running => self.beat(now, input_is_read),
             State::Finished(_) => {}
+        }
+    }
+
+    fn tell_time(&mut self, now: Instant) {
+        // Often the same for many calls, and dividing takes as long as a third of the way of a small message.
+        if self.now != now {
+            self.now = now;
+            self.now_ms = self.config.clock.at(now);
         }
     }
 

@@ -182,6 +182,7 @@ impl Message {
     /// When the message itself says that it expires (property expiration), in milliseconds since 1970. Cheap for messages that
     /// say nothing.
     #[must_use]
+    #[inline]
     pub fn expires_ms(&self) -> Option<u64> {
         if !properties::has_expiration(self.properties()) {
             return None;

@@ -69,6 +69,7 @@ impl Queue {
     }
 
     /// Gives a message to a consumer. `delivered` is what the store is to know of this dispatch's deliveries.
+    #[inline]
     pub(super) fn deliver(
         &mut self,
         level: u8,
@@ -91,6 +92,7 @@ impl Queue {
     }
 
     /// Takes the first message of a level, unless that one is not in memory.
+    #[inline]
     pub(super) fn pop(&mut self, level: u8) -> Option<ReadyMessage> {
         let entry = self.levels.at_mut(level).ready.pop()?;
         if let Some(extras) = &mut self.extras {
@@ -100,6 +102,7 @@ impl Queue {
     }
 
     /// Books a message that leaves for the outside: it stays outstanding in a slot, or is gone.
+    #[inline]
     fn hand_out(
         &mut self,
         level: u8,

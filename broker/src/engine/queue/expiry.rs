@@ -82,6 +82,7 @@ impl Queue {
 
     /// Gives up the first message of a level if it is due by its age. Nearly always it was before; but transactions bring messages
     /// that arrived earlier than those in front of them.
+    #[inline]
     pub(super) fn gave_up_head(&mut self, level: u8, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
         if self.extras.is_none() {
             return false;

@@ -18,6 +18,13 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// The number of the next message.
+    pub(super) fn take_number(&mut self) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq = Seq(seq.0 + 1);
+        seq
+    }
+
     /// Books that a message is handed out; whether it is the furthest one so far.
     pub(super) fn note_delivery(&mut self, seq: Seq) -> bool {
         let first_time = seq >= self.never_delivered;

@@ -47,15 +47,15 @@ impl Connection {
     }
 
     fn handle_channel_reply(&mut self, id: u16, reply: Result<Reply, AmqpError>) -> Option<Action> {
-        let Self { channels, out, config, sources, spare, peer, durable, now, .. } = self;
-        let now = *now;
+        let Self { channels, out, config, sources, spare, peer, durable, now_ms, .. } = self;
+        let now_ms = *now_ms;
         let Some(Slot::Open(channel)) = channels.get_mut(&id) else {
             return reply.ok().and_then(|reply| orphaned(ChannelId(id), reply));
         };
         let outcome = match reply {
             Ok(reply) => {
                 let frame_max = peer.frame_max;
-                let cx = &mut Context { out, config, sources, spare, frame_max, now };
+                let cx = &mut Context { out, config, sources, spare, frame_max, now_ms };
                 channel.handle_reply(reply, *durable, cx)
             }
             Err(error) => Err(channel.blame_pending(error)),
@@ -152,12 +152,12 @@ impl Connection {
         self.durable = self.durable.max(epoch);
         let mut awaiting = std::mem::take(&mut self.awaiting_store);
         awaiting.retain(|id| {
-            let Self { channels, out, config, sources, spare, peer, now, .. } = self;
-            let now = *now;
+            let Self { channels, out, config, sources, spare, peer, now_ms, .. } = self;
+            let now_ms = *now_ms;
             let Some(Slot::Open(channel)) = channels.get_mut(id) else { return false };
             let had_confirms = channel.has_confirms();
             let frame_max = peer.frame_max;
-            channel.handle_durable(epoch, &mut Context { out, config, sources, spare, frame_max, now });
+            channel.handle_durable(epoch, &mut Context { out, config, sources, spare, frame_max, now_ms });
             if !had_confirms && channel.has_confirms() {
                 self.with_confirms.push(*id);
             }
