@@ -156,17 +156,27 @@ impl Default for Server {
     }
 }
 
-/// The `[auth]` section: the one user there is.
+/// The `[auth]` section: the first user, and who may try to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
-    /// User name. Default `guest`.
+    /// Name of the user that a new data folder begins with. Default `guest`.
     pub user: String,
-    /// Password. Default `guest`.
+    /// Its password. Default `guest`.
     pub password: Secret,
-    /// Whether the user may log in only over a loopback address. Default true.
-    pub loopback_only: bool,
+    /// Users who may log in over a loopback address only. Default `guest`.
+    pub loopback_only: Vec<String>,
     /// Pause before a refused login is answered. Default 1 s.
     pub failure_delay: Duration,
+    /// Refused logins of one address within a minute, after which its others are refused, too. Default 60.
+    pub failures_per_minute_max: u32,
+}
+
+impl Auth {
+    /// Whether the first user may log in over a loopback address only.
+    #[must_use]
+    pub fn is_user_loopback_only(&self) -> bool {
+        self.loopback_only.contains(&self.user)
+    }
 }
 
 impl Default for Auth {
@@ -174,8 +184,9 @@ impl Default for Auth {
         Self {
             user: "guest".to_owned(),
             password: Secret("guest".to_owned()),
-            loopback_only: true,
+            loopback_only: vec!["guest".to_owned()],
             failure_delay: Duration::from_secs(1),
+            failures_per_minute_max: 60,
         }
     }
 }

@@ -85,6 +85,17 @@ impl PasswordHash {
         Self(Kind::None)
     }
 
+    /// A hash that no password is known for, and that takes as long to compare with as others.
+    #[must_use]
+    pub fn unmatched(hashing: Hashing) -> Self {
+        Self(match hashing {
+            Hashing::Slow => {
+                Kind::Argon2id { cost: COST, salt: vec![0; 16], hash: vec![0; ARGON2_HASH_BYTES] }
+            }
+            Hashing::Fast => Kind::Sha512(vec![0; RABBIT_SALT_BYTES + 64]),
+        })
+    }
+
     /// Reads a hash as RabbitMQ's definitions have it: the algorithm's name, and the hash in base64. With [`ARGON2ID`] the hash is
     /// in PHC form, `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`. An empty hash is a user without a password.
     ///

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::password::PasswordHash;
 use super::{Permissions, Tags, TopicPermissions, User, UserLimits, VHostLimits, VHostSettings};
 
-// Apart, so that further kinds find room between them, and all below what `engine::definitions` uses.
+// Below all keys of `engine::definitions`, which has its own from 0x08 on.
 const VHOST: u8 = 0x02;
 const USER: u8 = 0x04;
 const PERMISSIONS: u8 = 0x06;
-const TOPIC_PERMISSIONS: u8 = 0x08;
+const TOPIC_PERMISSIONS: u8 = 0x07;
 
 /// Changes when a value means something that a reader of the version before would miss.
 const VERSION: u32 = 1;

@@ -40,8 +40,8 @@ fn connect(config: &Config, addr: SocketAddr) -> String {
     let auth = &config.auth;
     let password = if auth.password.0 == "guest" { "guest" } else { "<password>" };
     let is_open = config.listen.bind.iter().any(|ip| !ip.is_loopback());
-    let from = match (auth.loopback_only, is_open) {
-        (true, true) => "from this machine only, until auth.loopback_only is false",
+    let from = match (auth.is_user_loopback_only(), is_open) {
+        (true, true) => "from this machine only, until auth.loopback_only does not name it",
         (true, false) => "from this machine only",
         (false, true) => "from other machines, too, by their name for this one",
         (false, false) => "from this machine; no other can reach these addresses",
@@ -92,7 +92,7 @@ mod tests {
     fn a_password_of_ones_own_is_not_shown() {
         let mut config = Config { data: Data { folder: None }, ..Config::default() };
         config.auth.password = Secret("tulip".to_owned());
-        config.auth.loopback_only = false;
+        config.auth.loopback_only.clear();
         let text = banner(&config, &["127.0.0.1:1".parse().unwrap()], &[]);
         assert!(!text.contains("tulip"), "{text}");
         assert!(

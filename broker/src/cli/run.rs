@@ -72,7 +72,7 @@ fn warn_if_exposed(config: &Config) {
 
 fn is_exposed(config: &Config) -> bool {
     let reachable = config.listen.bind.iter().any(|ip| !ip.is_loopback());
-    reachable && !config.auth.loopback_only && config.auth.password == Auth::default().password
+    reachable && !config.auth.is_user_loopback_only() && config.auth.password == Auth::default().password
 }
 
 /// Adds what to do to the errors that a user can do something about.
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn only_the_default_password_on_an_open_address_is_warned_about() {
         let mut config = Config::default();
-        config.auth.loopback_only = false;
+        config.auth.loopback_only.clear();
         assert!(!is_exposed(&config));
         config.listen.bind = vec!["0.0.0.0".parse().unwrap()];
         assert!(is_exposed(&config));

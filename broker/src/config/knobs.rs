@@ -251,7 +251,11 @@ pub(super) static KNOBS: &[Knob] = &[
         env: "WARREN_AUTH_USER",
         flag: None,
         expects: "a text of 1 to 255 bytes",
-        about: &["Name of the one user. guest is what client libraries send when told nothing."],
+        about: &[
+            "Name of the user that a new data folder begins with: an administrator with all permissions. Once",
+            "there are users in the data folder this has no effect. guest is what client libraries send when",
+            "told nothing.",
+        ],
         set: |config, input| input.short_text().map(|user| config.auth.user = user),
         show: |config| show::text(&config.auth.user),
         secret: false,
@@ -261,7 +265,10 @@ pub(super) static KNOBS: &[Knob] = &[
         env: "WARREN_AUTH_PASSWORD",
         flag: None,
         expects: "a text of 1 to 255 bytes",
-        about: &["Its password. There is no flag for it: the command lines of processes are public."],
+        about: &[
+            "Its password. There is no flag for it: the command lines of processes are public. The data folder",
+            "keeps a hash.",
+        ],
         set: |config, input| input.short_text().map(|password| config.auth.password = Secret(password)),
         show: |config| show::text(&config.auth.password.0),
         secret: true,
@@ -270,13 +277,13 @@ pub(super) static KNOBS: &[Knob] = &[
         key: "auth.loopback_only",
         env: "WARREN_AUTH_LOOPBACK_ONLY",
         flag: None,
-        expects: "true or false",
+        expects: "names of users, such as [\"a\", \"b\"] or a,b, or false for none",
         about: &[
-            "Whether that user may log in only from this machine. True, because everybody knows the default",
-            "password. Set it to false in a container, together with a password of your own.",
+            "Users who may log in only from this machine. guest, because everybody knows its password. Set it to",
+            "false in a container, together with a password of your own. true means guest.",
         ],
-        set: |config, input| input.boolean().map(|only| config.auth.loopback_only = only),
-        show: |config| config.auth.loopback_only.to_string(),
+        set: |config, input| input.names().map(|names| config.auth.loopback_only = names),
+        show: |config| show::texts(&config.auth.loopback_only),
         secret: false,
     },
     Knob {
@@ -293,6 +300,22 @@ pub(super) static KNOBS: &[Knob] = &[
             input.duration(range).map(|delay| config.auth.failure_delay = delay)
         },
         show: |config| show::duration(config.auth.failure_delay),
+        secret: false,
+    },
+    Knob {
+        key: "auth.failures_per_minute_max",
+        env: "WARREN_AUTH_FAILURES_PER_MINUTE_MAX",
+        flag: None,
+        expects: "a whole number from 1 to 1000000",
+        about: &[
+            "Refused logins of one address (IPv6: of one /64 network) within a minute, after which all others are",
+            "refused, too, except of users who have logged in since the broker was started. Against guessing",
+            "over many connections at once.",
+        ],
+        set: |config, input| {
+            input.integer(1..=1_000_000_u32).map(|failures| config.auth.failures_per_minute_max = failures)
+        },
+        show: |config| config.auth.failures_per_minute_max.to_string(),
         secret: false,
     },
     Knob {

@@ -125,6 +125,19 @@ impl Input {
         (!addresses.is_empty()).then_some(addresses)
     }
 
+    /// Names of users: an array of them, or in plain text separated by commas; `false` for none, `true` for `guest`.
+    pub(super) fn names(&self) -> Option<Vec<String>> {
+        match (self.boolean(), self) {
+            (Some(true), _) => Some(vec!["guest".to_owned()]),
+            (Some(false), _) => Some(Vec::new()),
+            (None, Self::List(items)) => items.iter().map(Self::short_text).collect(),
+            (None, _) => {
+                let names = self.text()?.split(',').map(|name| name.trim().to_owned());
+                Some(names.filter(|name| !name.is_empty()).collect())
+            }
+        }
+    }
+
     /// A folder; an empty text stands for none.
     #[allow(clippy::option_option, reason = "the outer level is 'not readable', the inner one 'no folder'")]
     pub(super) fn folder(&self) -> Option<Option<PathBuf>> {
@@ -265,6 +278,11 @@ pub(super) mod show {
     pub(in super::super) fn addresses(addresses: &[IpAddr]) -> String {
         let addresses: Vec<String> = addresses.iter().map(|ip| text(&ip.to_string())).collect();
         format!("[{}]", addresses.join(", "))
+    }
+
+    pub(in super::super) fn texts(texts: &[String]) -> String {
+        let texts: Vec<String> = texts.iter().map(|one| text(one)).collect();
+        format!("[{}]", texts.join(", "))
     }
 
     pub(in super::super) fn folder(folder: Option<&Path>) -> String {

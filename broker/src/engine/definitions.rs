@@ -1,4 +1,5 @@
-//! Definitions: policies, durable exchanges, queues and bindings as the keys and values in which a store keeps them.
+//! Definitions: policies, durable exchanges, queues and bindings, and users and virtual hosts, as the keys and values in which a
+//! store keeps them.
 //!
 //! The topology makes a [`DefinitionChange`] of all that it changes for longer than a run; on start [`load`] makes
 //! [`Definition`]s of what the store has kept, in an order in which the topology can take them back. Writes and reads
@@ -14,6 +15,7 @@ use super::exchange::ExchangeOptions;
 use super::policy::{Policy, PolicyKind};
 use super::queue::QueueOptions;
 use super::topology::{BindingView, Destination};
+use crate::access;
 
 mod key;
 mod value;
@@ -30,6 +32,8 @@ pub struct DefinitionChange {
 /// Something durable as it was declared.
 #[derive(Debug, Clone)]
 pub enum Definition {
+    /// A user, a virtual host, or what the one may do in the other.
+    Access(access::Record),
     /// A policy or operator policy, which names its vhost.
     Policy(Policy),
     /// An exchange.
@@ -89,7 +93,7 @@ pub struct DefinitionError {
 /// What a store held.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Policies, then exchanges, queues and bindings, so that whatever one refers to comes before it.
+    /// What is about access, then policies, exchanges, queues and bindings, so that whatever one refers to comes before it.
     pub definitions: Vec<Definition>,
     /// What is not to be used, to be told and set aside.
     pub unreadable: Vec<Unreadable>,
@@ -145,6 +149,9 @@ fn claim_id(
 /// If the value is not one that this version writes, or belongs to another key.
 pub fn decode(key: &[u8], value: &[u8]) -> Result<Definition, DefinitionError> {
     let failed = |reason| DefinitionError { key: key.to_vec(), reason };
+    if access::is_key(key) {
+        return access::Record::decode(key, value).map(Definition::Access).map_err(failed);
+    }
     let definition = value::decode(value).map_err(failed)?;
     if definition.key() != key {
         return Err(failed(format!("its value is that of {definition}")));
@@ -157,6 +164,7 @@ impl Definition {
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
         match self {
+            Self::Access(record) => record.key(),
             Self::Policy(policy) => key::policy(policy.kind(), policy.vhost(), policy.name()),
             Self::Exchange { vhost, options } => key::exchange(vhost, &options.name),
             Self::Queue { options, .. } => key::queue(&options.vhost, &options.name),
@@ -168,6 +176,7 @@ impl Definition {
     #[must_use]
     pub fn value(&self) -> Vec<u8> {
         match self {
+            Self::Access(record) => record.value(),
             Self::Policy(policy) => value::policy(policy),
             Self::Exchange { vhost, options } => value::exchange(vhost, options),
             Self::Queue { id, options, has_expirations } => value::queue(*id, options, *has_expirations),
@@ -175,10 +184,11 @@ impl Definition {
         }
     }
 
-    /// The vhost it belongs to.
+    /// The vhost it belongs to; empty if it is about access.
     #[must_use]
     pub fn vhost(&self) -> &str {
         match self {
+            Self::Access(_) => "",
             Self::Policy(policy) => policy.vhost(),
             Self::Exchange { vhost, .. } => vhost,
             Self::Queue { options, .. } => &options.vhost,
@@ -189,7 +199,7 @@ impl Definition {
     /// What is referred to ranks before what refers to it.
     fn rank(&self) -> u8 {
         match self {
-            Self::Policy(_) => 0,
+            Self::Access(_) | Self::Policy(_) => 0,
             Self::Exchange { .. } => 1,
             Self::Queue { .. } => 2,
             Self::Binding(_) => 3,
@@ -200,6 +210,7 @@ impl Definition {
 impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Access(record) => record.fmt(f),
             Self::Policy(policy) => {
                 write!(f, "{} '{}' in vhost '{}'", policy.kind(), policy.name(), policy.vhost())
             }

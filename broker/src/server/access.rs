@@ -1,14 +1,40 @@
-//! Who may connect, and what they may do: the one place where permission is asked.
+//! [`AccessControl`]: who may connect and what they may do, shared by all connections of a broker.
 //!
-//! Users and permissions are settings in this version: one user with all rights. Every action passes through
-//! [`check`], so that rights by regular expression change this file and no other.
+//! What there is to decide is in [`crate::access`]; here are the locks, the store and the clock around it. Connections keep the
+//! rights they have looked up and compare one number, [`AccessControl::generation`], to notice that there may be others.
+
+mod failures;
+mod known;
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use subtle::ConstantTimeEq;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 
-use crate::error::AmqpError;
-use crate::session::action::Credentials;
+use crate::access::password::{Hashing, PasswordHash};
+use crate::access::{self, AccessError, Change, Directory, Rights, Tag, VHostSettings};
+use crate::server::random::random_bytes;
+use crate::store::Store;
+
+use failures::Failures;
+use known::KnownLogins;
+
+/// Passwords that are hashed at a time: each needs a core and 19 MiB, and brokers have other work.
+const HASHED_AT_A_TIME: usize = 2;
+
+/// What of the configuration concerns access.
+#[derive(Debug, Clone)]
+pub(super) struct AccessSettings {
+    /// Users who may log in over loopback only.
+    pub(super) loopback_only: Vec<String>,
+    /// Refused logins of one address in a minute after which all others are refused, too.
+    pub(super) failures_per_minute_max: u32,
+    /// How new passwords are hashed.
+    pub(super) hashing: Hashing,
+}
 
 /// A user who has proved who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +45,10 @@ pub struct User {
     pub impersonator: bool,
 }
 
-/// The users that exist.
-#[derive(Debug, Clone)]
-pub struct Users {
-    name: String,
-    password: Vec<u8>,
-    loopback_only: bool,
+impl User {
+    pub(super) fn of(user: &access::User) -> Self {
+        Self { name: user.name.clone(), impersonator: user.tags.has(Tag::Impersonator) }
+    }
 }
 
 /// Why a login was refused.
@@ -35,116 +59,182 @@ pub enum LoginRefused {
     /// Unknown user or wrong password.
     #[error("wrong user name or password")]
     BadCredentials,
-    /// The default user came from another machine.
+    /// A user who may not came from another machine.
     #[error(
-        "user {user:?} can only connect via localhost; to let it in from elsewhere, give it a password of its own and set \
-         auth.loopback_only to false"
+        "user {user:?} can only connect via localhost; to let it in from elsewhere, give it a password of its own and take it out \
+         of auth.loopback_only"
     )]
     NotLoopback {
         /// Who.
         user: String,
     },
+    /// There were too many refused logins from this address.
+    #[error(
+        "too many refused logins from this address within a minute (auth.failures_per_minute_max); only who has logged in before is \
+         let in until it is over"
+    )]
+    TooManyFailures,
 }
 
-impl Users {
-    /// One user, who may do everything.
-    #[must_use]
-    pub fn single(name: &str, password: &str, loopback_only: bool) -> Self {
-        Self { name: name.to_owned(), password: password.as_bytes().to_vec(), loopback_only }
-    }
-
-    /// Checks credentials that came from `peer`.
-    ///
-    /// # Errors
-    ///
-    /// [`LoginRefused`]; the session turns it into RabbitMQ's text for the mechanism.
-    pub fn login(&self, credentials: &Credentials, peer: IpAddr) -> Result<User, LoginRefused> {
-        // Both compared in full, so that the time taken tells nothing of where the difference is.
-        let known = credentials.username.as_bytes().ct_eq(self.name.as_bytes());
-        let right = credentials.password.ct_eq(&self.password);
-        if !bool::from(known & right) {
-            return Err(LoginRefused::BadCredentials);
-        }
-        // An IPv4 peer of a socket bound to [::] arrives as ::ffff:127.0.0.1.
-        if self.loopback_only && !peer.to_canonical().is_loopback() {
-            return Err(LoginRefused::NotLoopback { user: credentials.username.clone() });
-        }
-        Ok(User { name: credentials.username.clone(), impersonator: false })
-    }
+/// The users, virtual hosts and permissions of a running broker.
+#[derive(Debug)]
+pub(super) struct AccessControl {
+    directory: RwLock<Directory>,
+    /// Mirrors the directory's, to be read without its lock.
+    generation: AtomicU64,
+    store: Arc<dyn Store>,
+    settings: AccessSettings,
+    known: KnownLogins,
+    failures: Mutex<Failures>,
+    /// Compared with when there is no such user, so that the answer takes as long.
+    nobody: PasswordHash,
+    /// Room for those who hash passwords.
+    hashing_slots: Arc<Semaphore>,
 }
 
-/// RabbitMQ's three kinds of permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Permission {
-    /// Create and delete.
-    Configure,
-    /// Publish, bind to.
-    Write,
-    /// Consume, get, purge, bind from.
-    Read,
-}
-
-/// What a permission is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resource<'a> {
-    /// A queue by name.
-    Queue(&'a str),
-    /// An exchange by name; the default exchange is asked for as `amq.default`.
-    Exchange(&'a str),
-}
-
-/// Whether `user` may do this in `vhost`.
-///
-/// # Errors
-///
-/// 403 `ACCESS_REFUSED` with RabbitMQ's text, once there are users with fewer rights than all.
-pub fn check(
-    _user: &User,
-    _vhost: &str,
-    _permission: Permission,
-    _resource: Resource<'_>,
-) -> Result<(), AmqpError> {
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::action::Mechanism;
-
-    fn login(users: &Users, name: &str, password: &str, peer: &str) -> Result<User, LoginRefused> {
-        let credentials = Credentials {
-            mechanism: Mechanism::Plain,
-            username: name.to_owned(),
-            password: password.as_bytes().to_vec(),
+impl AccessControl {
+    /// Access by what is in `directory`, which keeps in `store` what changes, and what has changed already.
+    pub(super) fn new(directory: Directory, store: Arc<dyn Store>, settings: AccessSettings) -> Self {
+        let failures = Mutex::new(Failures::new(settings.failures_per_minute_max));
+        let nobody = PasswordHash::unmatched(settings.hashing);
+        let access = Self {
+            directory: RwLock::new(directory),
+            generation: AtomicU64::new(0),
+            store,
+            settings,
+            known: KnownLogins::new(random_bytes()),
+            failures,
+            nobody,
+            hashing_slots: Arc::new(Semaphore::new(HASHED_AT_A_TIME)),
         };
-        users.login(&credentials, peer.parse().expect("an address"))
+        access.change(|_| ());
+        access
     }
 
-    #[test]
-    fn guest_logs_in_from_loopback_only() {
-        let users = Users::single("guest", "guest", true);
-        for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-            assert!(login(&users, "guest", "guest", peer).is_ok(), "{peer}");
-        }
-        let refused = Err(LoginRefused::NotLoopback { user: "guest".to_owned() });
-        for peer in ["10.0.0.1", "::ffff:10.0.0.1", "fe80::1"] {
-            assert_eq!(login(&users, "guest", "guest", peer), refused, "{peer}");
-        }
-        assert!(login(&Users::single("guest", "guest", false), "guest", "guest", "10.0.0.1").is_ok());
+    /// Changes whenever anybody's rights may have changed.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
-    #[test]
-    fn wrong_credentials_are_refused_alike() {
-        let users = Users::single("guest", "guest", true);
-        for (name, password) in
-            [("guest", "gues"), ("guest", "guestt"), ("guest", ""), ("Guest", "guest"), ("", "")]
+    /// Looks, without changing anything.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
+        look(&self.directory.read())
+    }
+
+    /// Changes something. What of it is kept is in the store's hands, in one commit, before anybody else can see it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> T {
+        let _round = self.store.round();
+        let mut directory = self.directory.write();
+        let result = change(&mut directory);
+        for Change { key, value } in directory.take_changes() {
+            self.store.define(key, value);
+        }
+        self.generation.store(directory.generation(), Ordering::Release);
+        result
+    }
+
+    /// Writes a change that was held back, see [`Directory::delete_vhost`].
+    pub(super) fn write_late(&self, Change { key, value }: Change) {
+        let _round = self.store.round();
+        self.store.define(key, value);
+    }
+
+    /// What a user may do in a virtual host, with the generation that it belongs to or is newer than.
+    pub(super) fn rights(&self, user: &str, vhost: &str) -> (u64, Option<Rights>) {
+        let generation = self.generation();
+        (generation, self.read(|directory| directory.rights(user, vhost)))
+    }
+
+    /// The settings of a virtual host.
+    pub(super) fn vhost(&self, name: &str) -> Option<Arc<VHostSettings>> {
+        self.read(|directory| directory.vhost(name).cloned())
+    }
+
+    /// Hashes a new password. Slow: see [`PasswordHash::new`].
+    pub(super) fn hash(&self, password: &[u8]) -> Result<PasswordHash, AccessError> {
+        PasswordHash::new(password, self.settings.hashing, random_bytes())
+    }
+
+    /// Waits until a password may be hashed, and makes others wait while what is returned lives.
+    pub(super) fn hashing_slots(&self) -> Arc<Semaphore> {
+        self.hashing_slots.clone()
+    }
+
+    /// Forgets that a user has logged in, when its password is no longer good.
+    pub(super) fn forget_login(&self, user: &str) {
+        self.known.forget(user);
+    }
+
+    /// What can be said of a login without hashing the password: who has logged in before is let in again, and who comes from where
+    /// too many were refused is not.
+    pub(super) fn login_at_once(
+        &self,
+        name: &str,
+        password: &[u8],
+        peer: IpAddr,
+        now: Instant,
+    ) -> Option<Result<User, LoginRefused>> {
+        let user = self.read(|directory| directory.user(name).cloned());
+        if let Some(user) = &user
+            && self.known.is(user, password)
         {
-            assert_eq!(
-                login(&users, name, password, "127.0.0.1"),
-                Err(LoginRefused::BadCredentials),
-                "{name}:{password}"
+            return Some(self.admit(user, peer));
+        }
+        self.failures.lock().are_too_many(peer, now).then_some(Err(LoginRefused::TooManyFailures))
+    }
+
+    /// Checks a password that came from `peer`. Slow, see [`PasswordHash::verify`]: not to be called where others wait.
+    pub(super) fn login(
+        &self,
+        name: &str,
+        password: &[u8],
+        peer: IpAddr,
+        now: Instant,
+    ) -> Result<User, LoginRefused> {
+        if let Some(result) = self.login_at_once(name, password, peer, now) {
+            return result;
+        }
+        let user = self.read(|directory| directory.user(name).cloned());
+        let is_right = user.as_ref().map_or(&self.nobody, |user| &user.password).verify(password);
+        let Some(user) = user.filter(|_| is_right) else {
+            self.failures.lock().note(peer, now);
+            return Err(LoginRefused::BadCredentials);
+        };
+        let admitted = self.admit(&user, peer)?;
+        if user.password.is_outdated(self.settings.hashing) {
+            self.renew_hash(&user, password);
+        } else {
+            self.known.note(&user, password);
+        }
+        Ok(admitted)
+    }
+
+    /// A user with the right password; from here?
+    fn admit(&self, user: &access::User, peer: IpAddr) -> Result<User, LoginRefused> {
+        // An IPv4 peer of a socket bound to [::] arrives as ::ffff:127.0.0.1.
+        if self.settings.loopback_only.contains(&user.name) && !peer.to_canonical().is_loopback() {
+            return Err(LoginRefused::NotLoopback { user: user.name.clone() });
+        }
+        Ok(User::of(user))
+    }
+
+    /// Hashes a password as new ones are, unless it was changed meanwhile.
+    fn renew_hash(&self, user: &access::User, password: &[u8]) {
+        let Ok(hash) = self.hash(password) else { return };
+        let renewed = self.change(|directory| {
+            let is_unchanged = directory.user(&user.name).is_some_and(|now| now.password == user.password);
+            is_unchanged && directory.set_password(&user.name, hash).is_ok()
+        });
+        if renewed {
+            tracing::info!(
+                user = user.name,
+                "the password's hash was renewed with {}",
+                access::password::ARGON2ID
             );
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

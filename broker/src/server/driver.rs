@@ -91,6 +91,7 @@ impl Driver {
         while consumed < input.len()
             && !self.session.is_finished()
             && self.held_until.is_none()
+            && !self.executor.awaits_login()
             // A few bytes ask for a whole message, and one read brings thousands of such requests.
             && self.session.out().len() < OUT_BUFFER_PAUSE_READ_BYTES
         {
@@ -107,7 +108,7 @@ impl Driver {
     /// Hands waiting events to the session while there is room for what they make it write. Says whether there were any.
     pub fn handle_events(&mut self) -> bool {
         self.outbox.take(&mut self.waiting);
-        let mut any = false;
+        let mut any = self.handle_login();
         loop {
             let has_room = self.session.out().len() < OUT_BUFFER_HIGH_BYTES;
             // An alarm or the end of the connection does not wait until the peer reads.
@@ -123,6 +124,22 @@ impl Driver {
             }
         }
         any
+    }
+
+    /// Answers a login that was checked elsewhere. Says whether there was one.
+    fn handle_login(&mut self) -> bool {
+        let Some(login) = self.waiting.login.take() else { return false };
+        let answer = self.executor.end_login(login);
+        if answer.is_err() {
+            self.hold_refused_login();
+        }
+        let follow_up = self.session.handle_reply(None, answer);
+        self.run(follow_up);
+        true
+    }
+
+    fn hold_refused_login(&mut self) {
+        self.held_until = Some(self.now + self.shared.login_failure_delay);
     }
 
     /// Tells the session what time it is.
@@ -181,6 +198,7 @@ impl Driver {
         self.store_behind = self.store_behind.filter(|epoch| self.shared.store.durable() < *epoch);
         !self.session.is_finished()
             && self.held_until.is_none()
+            && !self.executor.awaits_login()
             && self.store_behind.is_none()
             && self.session.wants_input()
             && self.session.out().len() < OUT_BUFFER_PAUSE_READ_BYTES
@@ -236,7 +254,7 @@ impl Driver {
                 let opens = matches!(action, Action::OpenVhost { .. });
                 let answer = self.executor.execute(action);
                 if login && matches!(answer, Some(Err(_))) {
-                    self.held_until = Some(self.now + self.shared.login_failure_delay);
+                    self.hold_refused_login();
                 }
                 if !ended.is_empty() && self.session.is_open() {
                     // No delivery may follow cancel-ok, and a closed channel's deliveries must return to their queues at once.

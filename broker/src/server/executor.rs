@@ -8,6 +8,8 @@ mod batch;
 mod bindings;
 mod consume;
 mod internal;
+mod login;
+mod permit;
 mod publish;
 mod routes;
 mod sources;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 
 use crate::engine::ConnectionId;
 use crate::error::AmqpError;
-use crate::server::access::{self, Permission, Resource, User};
+use crate::server::access::User;
 use crate::server::endpoints::Endpoints;
 use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
@@ -29,14 +31,15 @@ use crate::server::random::Chance;
 use crate::server::shared::Shared;
 use crate::server::vhost::VHost;
 use crate::session::action::{
-    Action, ChannelId, Credentials, Delivery, Durability, NO_SLOT, PublishOutcome, Reply, Settle, SourceId,
+    Action, ChannelId, Delivery, Durability, NO_SLOT, PublishOutcome, Reply, Settle, SourceId,
 };
-use crate::session::login_refused;
 use crate::store::Epoch;
 use crate::wire::message::Message;
 
 use batch::Batch;
 pub(super) use internal::publish_internally;
+use login::LoginState;
+use permit::HeldRights;
 use routes::RouteCache;
 use sources::Sources;
 use tell::Announced;
@@ -53,10 +56,12 @@ pub(super) struct Executor {
     /// Both ends of the socket, where there is one.
     endpoints: Option<Endpoints>,
     outbox: Arc<Outbox>,
+    login: LoginState,
     user: Option<User>,
     /// What was told of the connection when it was opened, if it was told at all.
     announced: Option<Box<Announced>>,
     vhost: Option<Arc<VHost>>,
+    rights: HeldRights,
     sources: Sources,
     /// Limits of the channels that have one (`basic.qos` with global set).
     limits: HashMap<ChannelId, Arc<ChannelLimit>>,
@@ -88,9 +93,11 @@ impl Executor {
             peer,
             endpoints: None,
             outbox,
+            login: LoginState::Done,
             user: None,
             announced: None,
             vhost: None,
+            rights: HeldRights::default(),
             sources: Sources::default(),
             limits: HashMap::new(),
             routes: RouteCache::default(),
@@ -115,6 +122,7 @@ impl Executor {
 
     /// Carries out one action.
     pub(super) fn execute(&mut self, action: Action) -> Answer {
+        self.refresh_rights();
         match action {
             Action::Publish(publish) => self.publish(publish),
             Action::CheckPublish(publish) => self.check_publish(&publish).err().map(Err),
@@ -131,14 +139,11 @@ impl Executor {
 
     fn execute_unbatched(&mut self, action: Action) -> Answer {
         match action {
-            Action::Authenticate(credentials) => Some(self.authenticate(&credentials)),
+            Action::Authenticate(credentials) => self.authenticate(credentials),
             Action::OpenVhost { vhost } => Some(self.open_vhost(&vhost)),
-            Action::OpenChannel { channel } => {
-                self.tell_channel_opened(channel);
-                None
-            }
             // A password does not expire, so there is nothing to refresh; RabbitMQ's internal users are told ok as well.
             Action::UpdateSecret { .. } => Some(Ok(Reply::SecretUpdated)),
+            Action::OpenChannel { channel } => Some(self.open_channel(channel)),
             Action::Topology { request, .. } => Some(self.topology(request).map(Reply::Topology)),
             Action::Consume(consume) => Some(self.consume(consume)),
             Action::Cancel { source, .. } => {
@@ -153,6 +158,7 @@ impl Executor {
             Action::Commit { publishes, settles, .. } => Some(self.commit(publishes, settles)),
             Action::CloseChannel { channel, sources, unacked } => {
                 self.close_channel(channel, &sources, unacked);
+                self.shared.sessions.close_channel(self.connection);
                 None
             }
             Action::Publish(_) | Action::CheckPublish(_) | Action::Settle(_) => None,
@@ -236,6 +242,7 @@ impl Executor {
             self.delete_exclusive_queues(&vhost);
         }
         self.tell_closed();
+        self.shared.sessions.leave(self.connection);
         self.shared.leave(self.connection);
     }
 
@@ -246,43 +253,9 @@ impl Executor {
         self.routes.clear();
     }
 
-    fn authenticate(&mut self, credentials: &Credentials) -> Result<Reply, AmqpError> {
-        match self.shared.users.login(credentials, self.peer) {
-            Ok(user) => {
-                self.user = Some(user);
-                self.tell_login(credentials, None);
-                Ok(Reply::Authenticated)
-            }
-            Err(reason) => {
-                let mechanism = credentials.mechanism.name();
-                self.tell_login(credentials, Some(&reason.to_string()));
-                tracing::warn!(peer = %self.peer, user = ?credentials.username, mechanism, %reason, "login refused");
-                Err(login_refused(mechanism))
-            }
-        }
-    }
-
-    fn open_vhost(&mut self, name: &str) -> Result<Reply, AmqpError> {
-        let Some(vhost) = self.shared.vhost(name) else {
-            return Err(AmqpError::not_allowed(format!("vhost {name} not found")));
-        };
-        self.vhost = Some(vhost);
-        Ok(Reply::VhostOpened)
-    }
-
     /// The vhost. The session lets no channel open before a vhost is.
     fn vhost(&self) -> Result<&Arc<VHost>, AmqpError> {
         self.vhost.as_ref().ok_or_else(|| AmqpError::command_invalid("no vhost is open"))
-    }
-
-    /// Asks for permission; the default exchange is asked for under its long name, as in RabbitMQ.
-    fn check(&self, permission: Permission, resource: Resource<'_>) -> Result<(), AmqpError> {
-        let user = self.user.as_ref().ok_or_else(|| AmqpError::command_invalid("nobody is logged in"))?;
-        let resource = match resource {
-            Resource::Exchange("") => Resource::Exchange("amq.default"),
-            other => other,
-        };
-        access::check(user, self.vhost()?.name(), permission, resource)
     }
 
     /// A queue by name, if this connection may touch it.

@@ -5,6 +5,7 @@
 //! that locks queues. Rules of the protocol are in `session`, rules of queues and routing in `engine`.
 
 pub mod access;
+pub mod admin;
 pub mod alarms;
 mod connection;
 mod dead_letters;
@@ -25,6 +26,7 @@ mod queue_handle;
 mod random;
 mod restore;
 mod server_properties;
+mod sessions;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::access::password::{Hashing, PasswordHash};
+use crate::access::{AccessError, Directory};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::error::AmqpError;
@@ -75,6 +79,9 @@ pub enum StartError {
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// The first user cannot be made.
+    #[error("the settings auth.user and auth.password make no user")]
+    User(#[source] AccessError),
     /// Unencrypted connections are switched off, and encrypted ones are not set up.
     #[error(
         "listen.plaintext is false and there is no TLS: set tls.cert and tls.key, or leave listen.plaintext true"
@@ -133,7 +140,10 @@ impl Broker {
         let (local_addrs, tls_addrs) = (addrs(&plain), addrs(&encrypted));
         let (shared, data) = match &config.data.folder {
             Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
-            None => (shared_state(&config, Arc::new(MemoryStore)), None),
+            None => {
+                let directory = default_directory(&config, Hashing::Fast).map_err(StartError::User)?;
+                (shared_with(&config, Arc::new(MemoryStore), directory, Hashing::Fast), None)
+            }
         };
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
         dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
@@ -233,9 +243,35 @@ impl Drop for Broker {
     }
 }
 
-/// The state that a broker with these settings starts from.
+/// The state that a broker with these settings starts from, if it has no data folder.
+///
+/// # Panics
+///
+/// If the settings name no user.
 pub fn shared_state(config: &Config, store: Arc<dyn Store>) -> Arc<Shared> {
-    let users = access::Users::single(&config.auth.user, &config.auth.password.0, config.auth.loopback_only);
+    let directory = default_directory(config, Hashing::Fast).expect("the settings name a user");
+    shared_with(config, store, directory, Hashing::Fast)
+}
+
+/// What a broker begins with that knows no users.
+fn default_directory(config: &Config, hashing: Hashing) -> Result<Directory, AccessError> {
+    let auth = &config.auth;
+    let password = PasswordHash::new(auth.password.0.as_bytes(), hashing, random::random_bytes())?;
+    Directory::with_default_user(&auth.user, password)
+}
+
+fn shared_with(
+    config: &Config,
+    store: Arc<dyn Store>,
+    directory: Directory,
+    hashing: Hashing,
+) -> Arc<Shared> {
+    let settings = access::AccessSettings {
+        loopback_only: config.auth.loopback_only.clone(),
+        failures_per_minute_max: config.auth.failures_per_minute_max,
+        hashing,
+    };
+    let access = access::AccessControl::new(directory, store.clone(), settings);
     let limits = &config.limits;
     let memory_limit = usize::try_from(limits.memory_bytes()).unwrap_or(usize::MAX);
     let connections_max = usize::try_from(limits.connections_max).unwrap_or(usize::MAX);
@@ -243,7 +279,7 @@ pub fn shared_state(config: &Config, store: Arc<dyn Store>) -> Arc<Shared> {
     let events = config.server.event_exchange.then(|| Arc::new(events::Events::new(session_config.clock)));
     Shared::new(
         session_config,
-        users,
+        access,
         store,
         memory_limit,
         connections_max,

@@ -10,6 +10,7 @@ use std::task::Waker;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use crate::server::access::{LoginRefused, User};
 use crate::session::action::Event;
 
 /// The events that wait for one connection, and the way to wake its task.
@@ -29,11 +30,13 @@ pub(super) struct Waiting {
     pub(super) deliveries: VecDeque<Event>,
     /// What concerns the connection itself (alarms, durability, its end) or the end of a channel: at once, whatever waits in front of it.
     pub(super) news: VecDeque<Event>,
+    /// How a login ended that was checked elsewhere.
+    pub(super) login: Option<Result<User, LoginRefused>>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.deliveries.is_empty() && self.news.is_empty()
+        self.deliveries.is_empty() && self.news.is_empty() && self.login.is_none()
     }
 }
 
@@ -46,6 +49,11 @@ impl Outbox {
     /// Adds something that concerns the connection itself.
     pub(super) fn push_news(&self, event: Event) {
         self.add(|waiting| waiting.news.push_back(event));
+    }
+
+    /// Says how the connection's login ended.
+    pub(super) fn push_login(&self, result: Result<User, LoginRefused>) {
+        self.add(|waiting| waiting.login = Some(result));
     }
 
     /// Adds, and wakes the connection's task if nothing had waited.
@@ -73,6 +81,9 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         self.pending.store(false, Ordering::Release);
         into.news.append(&mut waiting.news);
+        if let Some(login) = waiting.login.take() {
+            into.login = Some(login);
+        }
         if into.deliveries.is_empty() {
             std::mem::swap(&mut waiting.deliveries, &mut into.deliveries);
         } else {
@@ -116,7 +127,7 @@ mod tests {
         outbox.push_all([cancelled(1)]);
         outbox.push_all([cancelled(2), cancelled(3)]);
         outbox.push_news(Event::Unblocked);
-        let mut taken = Waiting { deliveries: VecDeque::from([cancelled(0)]), news: VecDeque::new() };
+        let mut taken = Waiting { deliveries: VecDeque::from([cancelled(0)]), ..Waiting::default() };
         outbox.take(&mut taken);
         let sources: Vec<_> = taken.deliveries.iter().map(|event| format!("{event:?}")).collect();
         assert_eq!(sources, [0, 1, 2, 3].map(|id| format!("ConsumerCancelled(SourceId({id}))")));

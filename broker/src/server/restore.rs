@@ -6,15 +6,17 @@ use std::path::Path;
 use std::process;
 use std::sync::{Arc, Weak};
 
-use crate::config::{Config, Sync};
+use crate::access::password::Hashing;
+use crate::access::{self, Directory};
+use crate::config::{Auth, Config, Sync};
 use crate::engine::QueueId;
-use crate::engine::definitions::{self, Definition};
+use crate::engine::definitions::{self, Definition, Loaded};
 use crate::engine::queue::{PagedRange, Restored as RestoredQueue, Seq};
 use crate::engine::topology::RestoreError;
 use crate::server::alarms::Alarm;
 use crate::server::queue_handle::SharedQueue;
 use crate::server::shared::Shared;
-use crate::server::{StartError, disk_monitor, pager, shared_state};
+use crate::server::{StartError, default_directory, disk_monitor, pager, shared_with};
 use crate::store::folder::DataFolder;
 use crate::store::{self, LogStore, StoreEvent, SyncMode};
 
@@ -43,12 +45,46 @@ pub(super) fn start(config: &Config, path: &Path) -> Result<(Arc<Shared>, Data),
     let folder = DataFolder::open(path)?;
     let (store, restored) = LogStore::open(folder.path(), mode_of(config.store.sync))?;
     let store = Arc::new(store);
-    let shared = shared_state(config, store.clone());
+    let mut loaded = definitions::load(&restored.definitions);
+    let directory = directory(config, &mut loaded, &restored)?;
+    let shared = shared_with(config, store.clone(), directory, Hashing::Slow);
     listen_to(&store, &shared, path);
-    restore(&shared, &store, &restored);
+    restore(&shared, &store, &restored, loaded);
     pager::Pager::start(&shared).map_err(StartError::Thread)?;
     disk_monitor::spawn(&shared, path, config.limits.disk_free).map_err(StartError::Thread)?;
     Ok((shared, Data { store, _folder: folder }))
+}
+
+/// The users and virtual hosts that were kept, taken out of `loaded`; those of the settings if there is nothing about any.
+fn directory(
+    config: &Config,
+    loaded: &mut Loaded,
+    restored: &store::Restored,
+) -> Result<Directory, StartError> {
+    // Also what cannot be read: a damaged folder must not let the default user in.
+    if !restored.definitions.keys().any(|key| access::is_key(key)) {
+        return default_directory(config, Hashing::Slow).map_err(StartError::User);
+    }
+    let (records, others) = std::mem::take(&mut loaded.definitions)
+        .into_iter()
+        .partition::<Vec<_>, _>(|definition| matches!(definition, Definition::Access(_)));
+    loaded.definitions = others;
+    let records = records.into_iter().filter_map(|definition| match definition {
+        Definition::Access(record) => Some(record),
+        _ => None,
+    });
+    let (directory, orphans) = Directory::restore(records);
+    for orphan in orphans {
+        tracing::error!(definition = %orphan, "a definition is left out: there is no such user or vhost");
+    }
+    let user = &config.auth.user;
+    if *user != Auth::default().user && directory.user(user).is_none() {
+        tracing::warn!(
+            user,
+            "auth.user is not among the users in the data folder, and settings only name the first user of a new one"
+        );
+    }
+    Ok(directory)
 }
 
 fn mode_of(sync: Sync) -> SyncMode {
@@ -96,8 +132,7 @@ fn listen_to(store: &LogStore, shared: &Arc<Shared>, path: &Path) {
 }
 
 /// Declares again what is durable.
-fn restore(shared: &Arc<Shared>, store: &LogStore, restored: &store::Restored) {
-    let loaded = definitions::load(&restored.definitions);
+fn restore(shared: &Arc<Shared>, store: &LogStore, restored: &store::Restored, loaded: Loaded) {
     // Also those whose definition cannot be read: their messages are still there.
     restored.queues.keys().for_each(|id| shared.skip_queue_ids(id.without_level()));
     for unreadable in &loaded.unreadable {
@@ -131,6 +166,8 @@ fn restore_one(
         return Ok(());
     };
     vhost.write(|registry| match definition {
+        // Taken out before.
+        Definition::Access(_) => Ok(()),
         Definition::Policy(policy) => {
             registry.topology.restore_policy(policy);
             Ok(())

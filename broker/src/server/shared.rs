@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
-use crate::server::access::Users;
+use crate::server::access::AccessControl;
 use crate::server::alarms::{Alarm, Alarms, Connected};
 use crate::server::dead_letters::DeadLetters;
 use crate::server::durable_waiters::DurableWaiters;
@@ -20,6 +20,7 @@ use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
 use crate::server::queue_handle::{Backing, QueueHandle};
+use crate::server::sessions::Sessions;
 use crate::server::timers::Timers;
 use crate::server::vhost::VHost;
 use crate::session::action::Event;
@@ -38,8 +39,10 @@ const HISTORIES_PART: usize = 8;
 pub struct Shared {
     /// What every session is told of the broker and its bounds.
     pub session_config: Arc<SessionConfig>,
-    /// The users.
-    pub users: Users,
+    /// Users, virtual hosts and permissions.
+    pub(super) access: AccessControl,
+    /// Who is connected as whom and where.
+    pub(super) sessions: Sessions,
     /// Where persistent messages go.
     pub store: Arc<dyn Store>,
     /// How long a refused login is kept waiting for its answer.
@@ -58,6 +61,8 @@ pub struct Shared {
     pub dead_letters: Arc<DeadLetters>,
     /// A connection is not read while more than this, in bytes, waits to be written and some of it is its own.
     pub backlog_bytes_max: usize,
+    /// Held while a vhost comes or goes, so that one of the same name does not come while it goes. Before all other locks.
+    pub(super) vhost_changes: Mutex<()>,
     vhosts: RwLock<HashMap<String, Arc<VHost>>>,
     connected: Mutex<Connected>,
     connections_max: usize,
@@ -68,10 +73,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// A broker with the one vhost `/` and nothing in it.
-    pub fn new(
+    /// A broker with the vhosts that `access` knows and nothing in them.
+    pub(super) fn new(
         session_config: Arc<SessionConfig>,
-        users: Users,
+        access: AccessControl,
         store: Arc<dyn Store>,
         memory_limit_bytes: usize,
         connections_max: usize,
@@ -85,12 +90,16 @@ impl Shared {
             told.0.advance(durable);
             told.1.advance(durable);
         }));
-        let vhost = Arc::new(VHost::new("/", store.clone(), events.clone()));
+        let vhosts: HashMap<String, Arc<VHost>> = access.read(|directory| {
+            let new = |name: &str| Arc::new(VHost::new(name, store.clone(), events.clone()));
+            directory.vhosts().map(|(name, _)| (name.to_owned(), new(name))).collect()
+        });
         let timers = Arc::new(Timers::new(session_config.clock));
         let memory = Arc::new(MemoryGauge::new(memory_limit_bytes));
         Arc::new(Self {
             session_config,
-            users,
+            access,
+            sessions: Sessions::default(),
             store,
             histories: Arc::new(HistoryBudget::new(memory_limit_bytes / HISTORIES_PART, memory.clone())),
             memory,
@@ -98,7 +107,8 @@ impl Shared {
             timers,
             dead_letters: Arc::default(),
             backlog_bytes_max: (memory_limit_bytes / 8).min(BACKLOG_BYTES_MAX),
-            vhosts: RwLock::new(HashMap::from([("/".to_owned(), vhost)])),
+            vhost_changes: Mutex::new(()),
+            vhosts: RwLock::new(vhosts),
             connected: Mutex::new(Connected::new(events.clone())),
             events,
             connections_max,
@@ -117,6 +127,17 @@ impl Shared {
     /// All vhosts, in no particular order.
     pub fn vhosts(&self) -> Vec<Arc<VHost>> {
         self.vhosts.read().values().cloned().collect()
+    }
+
+    /// Adds a vhost that has nothing in it.
+    pub(super) fn add_vhost(&self, name: &str) {
+        let vhost = VHost::new(name, self.store.clone(), self.events.clone());
+        self.vhosts.write().insert(name.to_owned(), Arc::new(vhost));
+    }
+
+    /// Removes a vhost. Connections may still hold it.
+    pub(super) fn remove_vhost(&self, name: &str) -> Option<Arc<VHost>> {
+        self.vhosts.write().remove(name)
     }
 
     /// All queues of all vhosts.

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::engine::definitions::DefinitionChange;
 use crate::engine::exchange::ExchangeKind;
+use crate::engine::policy::PolicyKind;
 use crate::engine::queue::Removed;
 use crate::engine::topology::{Outcome, PolicyChange, Topology};
 use crate::server::events::{EVENT_EXCHANGE, EVENT_VHOST, Events, INTERNAL_USER, fields};
@@ -39,13 +40,16 @@ pub struct Registry {
     pub topology: Topology<QueueHandle>,
     /// Direct reply queues by their full address; no topology request ever sees them.
     pub replies: HashMap<String, QueueHandle>,
+    /// The vhost was deleted: what connections still do in it until they have gone is not kept.
+    deleted: bool,
 }
 
 impl VHost {
     /// A vhost with the pre-declared exchanges only. What of it is durable goes to `store`.
     #[must_use]
     pub fn new(name: &str, store: Arc<dyn Store>, events: Option<Arc<Events>>) -> Self {
-        let mut registry = Registry { topology: Topology::new(name), replies: HashMap::new() };
+        let mut registry =
+            Registry { topology: Topology::new(name), replies: HashMap::new(), deleted: false };
         if events.is_some() {
             registry.topology.gather_news();
             if name == EVENT_VHOST {
@@ -148,6 +152,38 @@ impl VHost {
         Ok(outcome)
     }
 
+    /// Deletes all that is in it, and keeps nothing of what is still declared in it. Queues go one by one, so that nothing waits for
+    /// all of them.
+    pub(super) fn delete(&self) {
+        let queues: Vec<QueueHandle> =
+            self.read(|registry| registry.topology.queues().map(|view| view.queue.clone()).collect());
+        for queue in queues {
+            // Without conditions there is nothing to refuse.
+            let _ = self.delete_queue(&queue, |queue| queue.delete(false, false));
+        }
+        self.write(|registry| {
+            let late: Vec<QueueHandle> = registry.topology.queues().map(|view| view.queue.clone()).collect();
+            for queue in late {
+                let _ = queue.delete(false, false);
+                registry.topology.remove_queue(&queue.options().name);
+            }
+            let exchanges: Vec<String> =
+                registry.topology.exchanges().map(|view| view.options.name.clone()).collect();
+            for exchange in exchanges {
+                // Those that were always there refuse, and are not kept anyway.
+                let _ = registry.topology.delete_exchange(&exchange, false);
+            }
+            for kind in [PolicyKind::User, PolicyKind::Operator] {
+                let policies: Vec<_> = registry.topology.policies(kind).to_vec();
+                for policy in policies {
+                    // It applies to nothing that is left.
+                    let _ = registry.topology.delete_policy(kind, policy.name());
+                }
+            }
+            registry.deleted = true;
+        });
+    }
+
     /// Changes the registry, and the generation if a route may have changed. What is durable about it is in the store's hands,
     /// in one commit, before anybody else can see it.
     pub fn write<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
@@ -159,9 +195,12 @@ impl VHost {
         let _round = self.store.round();
         let mut registry = self.registry.write();
         let before = (registry.topology.generation(), registry.replies.len());
+        let was_deleted = registry.deleted;
         let result = change(&mut registry);
         for DefinitionChange { key, value } in registry.topology.take_changes() {
-            self.store.define(key, value);
+            if !was_deleted {
+                self.store.define(key, value);
+            }
         }
         if let Some(events) = &self.events {
             for news in registry.topology.take_news() {

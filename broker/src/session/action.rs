@@ -56,7 +56,7 @@ pub enum Action {
         /// The vhost's name.
         vhost: String,
     },
-    /// A channel was opened. No answer: there is nothing to do but to tell those who watch.
+    /// Count a channel that is to be opened. Answer: [`Reply::ChannelOpened`] or an error.
     OpenChannel {
         /// Which channel.
         channel: ChannelId,
@@ -356,6 +356,8 @@ pub enum Reply {
     Authenticated,
     /// The vhost is open.
     VhostOpened,
+    /// The channel may be opened.
+    ChannelOpened,
     /// The new secret is taken.
     SecretUpdated,
     /// A mandatory message reached no queue.

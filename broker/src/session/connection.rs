@@ -78,6 +78,8 @@ pub struct Connection {
     out: OutBuffer,
     channels: HashMap<u16, Slot, FixedState>,
     open_channels: usize,
+    /// The channel that the server is asked about before `channel.open` is answered.
+    opening: Option<u16>,
     sources: Sources,
     actions: VecDeque<Action>,
     heartbeat: Option<Heartbeat>,
@@ -110,6 +112,7 @@ impl Connection {
             out: OutBuffer::default(),
             channels: HashMap::default(),
             open_channels: 0,
+            opening: None,
             sources: Sources::default(),
             actions: VecDeque::new(),
             heartbeat: None,
@@ -252,7 +255,7 @@ impl Connection {
         }
         self.channels.insert(id, Slot::Open(Box::new(Channel::new(ChannelId(id)))));
         self.open_channels += 1;
-        self.out.method(id, &AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
+        self.opening = Some(id);
         Some(Action::OpenChannel { channel: ChannelId(id) })
     }
 

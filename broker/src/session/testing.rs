@@ -168,7 +168,12 @@ impl TestPeer {
             loop {
                 let (consumed, action) = self.connection.handle_input(&self.unread, self.now);
                 self.unread.drain(..consumed);
-                actions.extend(action);
+                if let Some(Action::OpenChannel { channel }) = action {
+                    let after = self.connection.handle_reply(Some(channel), Ok(Reply::ChannelOpened));
+                    actions.extend(after);
+                } else {
+                    actions.extend(action);
+                }
                 actions.extend(std::iter::from_fn(|| self.connection.poll_action()));
                 if consumed == 0 || self.unread.is_empty() {
                     break;

@@ -5,10 +5,12 @@
 //! for the right thing: where Warren deviates on purpose a test says so with [`target::differs_from_rabbitmq`].
 
 mod features;
+mod operator;
 mod peer;
 mod story;
 mod target;
 
+mod access;
 mod acks;
 mod arguments;
 mod at_least_once;
@@ -38,3 +40,4 @@ mod shutdown;
 mod single_active;
 mod ttl;
 mod tx;
+mod users;

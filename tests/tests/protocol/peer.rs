@@ -45,11 +45,22 @@ pub(crate) struct Options {
     pub(crate) frame_max: Option<u32>,
     /// Asked for in `tune-ok`, in seconds.
     pub(crate) heartbeat: u16,
+    /// Name and password.
+    pub(crate) user: (String, String),
+    pub(crate) vhost: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { capabilities: ALL_CAPABILITIES, channel_max: None, frame_max: None, heartbeat: 0 }
+        let guest = "guest".to_owned();
+        Self {
+            capabilities: ALL_CAPABILITIES,
+            channel_max: None,
+            frame_max: None,
+            heartbeat: 0,
+            user: (guest.clone(), guest),
+            vhost: "/".to_owned(),
+        }
     }
 }
 
@@ -110,23 +121,36 @@ impl Peer {
 
     /// An open connection.
     pub(crate) fn connect(address: SocketAddr, options: &Options) -> Self {
+        let peer = Self::authenticated(address, options);
+        peer.control().call(connection::Open { virtual_host: options.vhost.as_str().into() });
+        peer
+    }
+
+    /// A connection that has not opened a vhost.
+    pub(crate) fn authenticated(address: SocketAddr, options: &Options) -> Self {
         let peer = Self::dial(address);
-        peer.log_in(options.capabilities);
+        let (user, password) = &options.user;
+        peer.log_in_as(options.capabilities, user, password);
         let tune = peer.control().expect::<connection::Tune>();
         peer.tune(&connection::TuneOk {
             channel_max: options.channel_max.unwrap_or(tune.channel_max),
             frame_max: options.frame_max.unwrap_or(tune.frame_max),
             heartbeat: options.heartbeat,
         });
-        peer.control().call(connection::Open { virtual_host: "/".into() });
         peer
     }
 
     /// Greets and answers `connection.start`, as guest.
     pub(crate) fn log_in(&self, capabilities: &[&str]) -> connection::Start {
+        self.log_in_as(capabilities, "guest", "guest")
+    }
+
+    /// The same as somebody else.
+    pub(crate) fn log_in_as(&self, capabilities: &[&str], user: &str, password: &str) -> connection::Start {
         self.send_bytes(GREETING);
         let start = self.control().expect::<connection::Start>();
-        self.control().send(start_ok("PLAIN", b"\0guest\0guest", capabilities));
+        let response = format!("\0{user}\0{password}");
+        self.control().send(start_ok("PLAIN", response.as_bytes(), capabilities));
         start
     }
 

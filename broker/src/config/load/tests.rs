@@ -82,8 +82,9 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("server.event_exchange", "true", "true"),
         ("auth.user", "\"u\"", "u"),
         ("auth.password", "\"p\"", "p"),
-        ("auth.loopback_only", "false", "false"),
+        ("auth.loopback_only", "[\"a\", \"b\"]", "a, b,"),
         ("auth.failure_delay", "\"0s\"", "0s"),
+        ("auth.failures_per_minute_max", "5", "5"),
         ("limits.handshake_timeout", "\"1s\"", "1s"),
         ("limits.heartbeat", "\"0s\"", "0"),
         ("limits.frame_max", "4096", "4KiB"),
@@ -167,7 +168,7 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
         ),
         (
             "auth.loopback_only = 1.5\n",
-            "f:1: invalid value 1.5 for 'auth.loopback_only'; expected true or false",
+            "f:1: invalid value 1.5 for 'auth.loopback_only'; expected names of users, such as [\"a\", \"b\"] or a,b, or false for none",
         ),
         (
             "auth.password = 1234\n",

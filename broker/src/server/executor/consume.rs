@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use crate::access::required::Operation;
 use crate::engine::queue::{AckMode, ConsumeRefused, ConsumerSpec, QueueDeclare, QueueOptions, type_name};
 use crate::error::AmqpError;
-use crate::server::access::{Permission, Resource};
 use crate::server::executor::Executor;
 use crate::server::executor::sources::{Kind, Source};
 use crate::server::queue_handle::{AfterConsumer, ChannelLimit, QueueHandle, SharedQueue};
@@ -24,7 +24,7 @@ impl Executor {
         if consume.queue == REPLY_TO_QUEUE {
             return self.consume_replies(consume);
         }
-        self.check(Permission::Read, Resource::Queue(&consume.queue))?;
+        self.permit(Operation::Consume(&consume.queue))?;
         let queue = self.queue(&consume.queue)?;
         let spec = ConsumerSpec {
             ack_mode: if consume.no_ack { AckMode::Automatic } else { AckMode::Manual },
@@ -108,7 +108,7 @@ impl Executor {
 
     /// Takes one message.
     pub(super) fn get(&mut self, channel: ChannelId, name: &str, no_ack: bool) -> Result<Reply, AmqpError> {
-        self.check(Permission::Read, Resource::Queue(name))?;
+        self.permit(Operation::Get(name))?;
         let queue = self.queue(name)?;
         if queue.options().single_active_consumer {
             let vhost = self.vhost()?.name();

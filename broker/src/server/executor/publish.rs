@@ -1,10 +1,11 @@
 //! Publishing: checks in RabbitMQ's order, routing, and transactions.
 
+use crate::access::Permission;
+use crate::access::required::Operation;
 use crate::engine::exchange::MessageView;
 use crate::engine::queue::type_name;
 use crate::engine::topology::Topology;
 use crate::error::AmqpError;
-use crate::server::access::{Permission, Resource};
 use crate::server::executor::batch::{Batch, PendingConfirm};
 use crate::server::executor::routes::Route;
 use crate::server::executor::{Answer, Executor};
@@ -85,10 +86,11 @@ impl Executor {
     /// What can be said against a publish before it is routed, in RabbitMQ's order.
     pub(super) fn check_publish(&self, publish: &Publish) -> Result<(), AmqpError> {
         let exchange = text(publish.message.exchange());
-        self.check(Permission::Write, Resource::Exchange(exchange))?;
+        self.permit(Operation::Publish(exchange))?;
         self.vhost()?.read(|registry| registry.topology.check_publish(exchange))?;
         publish.fault.as_deref().cloned().map_or(Ok(()), Err)?;
-        self.prepare(publish.message.clone(), None).map(drop)
+        let Prepared { message, more_keys } = self.prepare(publish.message.clone(), None)?;
+        self.permit_keys(&message, &more_keys)
     }
 
     /// Returns the message if it is mandatory and no queue takes it.
@@ -97,7 +99,7 @@ impl Executor {
             self.check_publish(&publish)?;
         }
         let Publish { channel, message, mandatory, confirm, direct_reply_to, .. } = publish;
-        self.check(Permission::Write, Resource::Exchange(text(message.exchange())))?;
+        self.permit(Operation::Publish(text(message.exchange())))?;
         let inspect = message
             .properties()
             .first_chunk()
@@ -109,6 +111,7 @@ impl Executor {
         } else {
             Prepared { message, more_keys: Vec::new() }
         };
+        self.permit_keys(&message, &more_keys)?;
         let traced = self.is_traced().then(|| self.begin_trace(&message, &more_keys));
         let guarded_before = self.batch.guarded_count();
         let gathered = if more_keys.is_empty() {
@@ -187,6 +190,13 @@ impl Executor {
         let keys = all_keys(&message, more_keys);
         let (route, _) = self.vhost()?.read(|registry| find_route(registry, &message, &keys, random))?;
         self.gather_uncached(&route, message, more_keys)
+    }
+
+    /// Whether all keys may be written to, if the exchange is one with topic permissions. RabbitMQ asks for those in headers, too.
+    #[inline]
+    fn permit_keys(&self, message: &Message, more_keys: &[String]) -> Result<(), AmqpError> {
+        let keys = std::iter::once(text(message.routing_key())).chain(more_keys.iter().map(String::as_str));
+        self.permit_topic(Permission::Write, text(message.exchange()), keys)
     }
 
     /// Checks and rewrites properties: user-id, the address of a direct reply, CC and BCC.

@@ -6,7 +6,7 @@ use crate::server::events::Events;
 use crate::server::events::fields::{add, channel_pid, connection_pid, fields, flag, number, table, text};
 use crate::server::events::{INTERNAL_USER, NODE};
 use crate::server::executor::Executor;
-use crate::session::action::{ChannelId, Consume, Credentials, SourceId};
+use crate::session::action::{ChannelId, Consume, Mechanism, SourceId};
 use crate::session::connection::ConnectionDetails;
 use crate::session::peer::ClientProperties;
 
@@ -37,14 +37,14 @@ impl Executor {
     }
 
     /// A login was allowed, or refused with these words.
-    pub(super) fn tell_login(&self, credentials: &Credentials, refused: Option<&str>) {
+    pub(super) fn tell_login(&self, mechanism: Mechanism, username: &str, refused: Option<&str>) {
         let Some(events) = self.events() else { return };
         let mut headers = fields([
-            ("name", text(&credentials.username)),
+            ("name", text(username)),
             ("connection_type", text("network")),
             ("connection_name", text(&self.connection_name())),
             ("protocol", text(PROTOCOL)),
-            ("auth_mechanism", text(credentials.mechanism.name())),
+            ("auth_mechanism", text(mechanism.name())),
             ("ssl", flag(false)),
         ]);
         self.add_ends(&mut headers);

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use amq_protocol::types::AMQPValue;
+
+use crate::access::required::Operation;
+use crate::access::{Permission, VHostSettings};
 use crate::engine::exchange::ExchangeOptions;
 use crate::engine::queue::{QueueDeclare, QueueOptions};
 use crate::engine::topology::{Destination, QueueName};
 use crate::error::{AmqpError, ReplyCode};
-use crate::server::access::{Permission, Resource};
 use crate::server::executor::Executor;
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::server::random::random_bytes;
@@ -24,7 +27,7 @@ impl Executor {
                 Ok(TopologyReply::Done)
             }
             Request::DeclareExchange { name, kind, durable, auto_delete, internal, arguments, .. } => {
-                self.check(Permission::Configure, Resource::Exchange(&name))?;
+                self.permit(Operation::DeclareExchange(&name))?;
                 let vhost = self.vhost()?;
                 let options = ExchangeOptions::from_declare(
                     vhost.name(),
@@ -35,13 +38,12 @@ impl Executor {
                     internal,
                     &arguments,
                 )?;
-                vhost.write_as(self.user_name(), |registry| registry.topology.declare_exchange(options))?;
-                Ok(TopologyReply::Done)
+                self.declare_exchange(vhost, options)
             }
             Request::DeleteExchange { name, if_unused } => self.delete_exchange(&name, if_unused),
             Request::BindExchange { change, destination, source, routing_key, arguments } => {
-                self.check(Permission::Write, Resource::Exchange(&destination))?;
-                self.check(Permission::Read, Resource::Exchange(&source))?;
+                self.permit(Operation::BindExchange { destination: &destination, source: &source })?;
+                self.permit_topic(Permission::Read, &source, [routing_key.as_str()])?;
                 self.bind(change, Destination::Exchange(&destination), &source, &routing_key, &arguments)
             }
             Request::BindQueue { change, queue, exchange, routing_key, arguments } => {
@@ -50,8 +52,8 @@ impl Executor {
                         "queue '{queue}' is volatile and cannot be bound"
                     )));
                 }
-                self.check(Permission::Write, Resource::Queue(&queue))?;
-                self.check(Permission::Read, Resource::Exchange(&exchange))?;
+                self.permit(Operation::BindQueue { queue: &queue, exchange: &exchange })?;
+                self.permit_topic(Permission::Read, &exchange, [routing_key.as_str()])?;
                 self.bind(change, Destination::Queue(&queue), &exchange, &routing_key, &arguments)
             }
             // It looks like a queue to everybody, as in RabbitMQ, and never holds a message.
@@ -65,7 +67,7 @@ impl Executor {
                 self.declare_queue(QueueDeclare { name, durable, exclusive, auto_delete, arguments })
             }
             Request::PurgeQueue { queue } => {
-                self.check(Permission::Read, Resource::Queue(&queue))?;
+                self.permit(Operation::PurgeQueue(&queue))?;
                 let message_count = self.queue(&queue)?.purge().ready;
                 self.shared.check_memory();
                 Ok(TopologyReply::Removed { message_count })
@@ -77,7 +79,7 @@ impl Executor {
     }
 
     fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<TopologyReply, AmqpError> {
-        self.check(Permission::Configure, Resource::Exchange(name))?;
+        self.permit(Operation::DeleteExchange(name))?;
         self.vhost()?
             .write_as(self.user_name(), |registry| registry.topology.delete_exchange(name, if_unused))?;
         Ok(TopologyReply::Done)
@@ -103,6 +105,17 @@ impl Executor {
         })
     }
 
+    fn declare_exchange(&self, vhost: &VHost, options: ExchangeOptions) -> Result<TopologyReply, AmqpError> {
+        let exchange = &options.name;
+        if let Some(alternate) = &options.alternate_exchange
+            && vhost.read(|registry| registry.topology.exchange_options(exchange).is_none())
+        {
+            self.permit(Operation::DeclareAlternate { exchange, alternate })?;
+        }
+        vhost.write_as(self.user_name(), |registry| registry.topology.declare_exchange(options))?;
+        Ok(TopologyReply::Done)
+    }
+
     fn declare_queue(&self, mut declare: QueueDeclare) -> Result<TopologyReply, AmqpError> {
         let given = if declare.name.is_empty() {
             declare.name = unique_name("amq.gen-", random_bytes());
@@ -110,16 +123,28 @@ impl Executor {
         } else {
             QueueName::Given
         };
-        self.check(Permission::Configure, Resource::Queue(&declare.name))?;
+        self.permit(Operation::DeclareQueue(&declare.name))?;
         let (name, exclusive) = (declare.name.clone(), declare.exclusive);
         let vhost = self.vhost()?;
+        let settings = self.shared.access.vhost(vhost.name()).unwrap_or_default();
+        add_default_type(&mut declare, &settings);
         let options = QueueOptions::from_declare(vhost.name().clone(), declare)?;
+        if let Some(dead_letters) =
+            options.settings.as_ref().and_then(|settings| settings.dead_lettering.as_ref())
+            && vhost.read(|registry| registry.topology.find_queue(&name).is_none())
+        {
+            let exchange = &dead_letters.exchange;
+            self.permit(Operation::DeclareDeadLettering { queue: &name, exchange })?;
+        }
         let ineffective: Vec<String> = options.ineffective_arguments().map(str::to_owned).collect();
         let owner = exclusive.then_some(self.connection);
         let make = |options: Arc<QueueOptions>| {
             SharedQueue::new(self.shared.new_queue_id(), options, self.shared.backing())
         };
         let declared = vhost.write_as(self.user_name(), |registry| {
+            if registry.topology.find_queue(&name).is_none() {
+                check_queue_limit(&settings, registry.topology.queue_count(), &name, vhost.name())?;
+            }
             let declared = registry.topology.declare_queue(options, given, owner, self.connection, make)?;
             // Here, where it cannot be deleted in between.
             declared.queue.touch();
@@ -151,7 +176,7 @@ impl Executor {
         if_unused: bool,
         if_empty: bool,
     ) -> Result<TopologyReply, AmqpError> {
-        self.check(Permission::Configure, Resource::Queue(name))?;
+        self.permit(Operation::DeleteQueue(name))?;
         let vhost = self.vhost()?.clone();
         let queue = match self.queue(name) {
             Ok(queue) => queue,
@@ -192,5 +217,31 @@ impl Executor {
             let _ = vhost.delete_queue(&queue, |queue| queue.delete(false, false));
         }
         self.shared.check_memory();
+    }
+}
+
+/// Gives a queue that is declared without a type the one that its vhost names, where that can be.
+fn add_default_type(declare: &mut QueueDeclare, settings: &VHostSettings) {
+    const TYPE: &str = "x-queue-type";
+    let Some(kind) = settings.default_queue_type.as_deref().filter(|kind| *kind != "classic") else { return };
+    let can_be = declare.durable && !declare.exclusive && !declare.auto_delete;
+    if can_be && !declare.arguments.contains_key(TYPE) {
+        declare.arguments.insert(TYPE.into(), AMQPValue::LongString(kind.into()));
+    }
+}
+
+fn check_queue_limit(
+    settings: &VHostSettings,
+    count: usize,
+    name: &str,
+    vhost: &str,
+) -> Result<(), AmqpError> {
+    match settings.limits.queues_max {
+        Some(limit) if usize::try_from(limit).is_ok_and(|limit| count >= limit) => {
+            Err(AmqpError::precondition_failed(format!(
+                "cannot declare queue '{name}': queue limit in vhost '{vhost}' ({limit}) is reached"
+            )))
+        }
+        _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use crate::session::action::{
     Action, ChannelId, Delivery, Event, NO_SLOT, PublishOutcome, Reply, Settle, Settlement, SourceId,
 };
 use crate::session::faults;
-use amq_protocol::protocol::{AMQPClass, basic, connection};
+use amq_protocol::protocol::{AMQPClass, basic, channel, connection};
 use amq_protocol::types::ShortString;
 
 impl Connection {
@@ -47,20 +47,27 @@ impl Connection {
     }
 
     fn handle_channel_reply(&mut self, id: u16, reply: Result<Reply, AmqpError>) -> Option<Action> {
+        let is_opening = self.opening.take() == Some(id);
         let Self { channels, out, config, sources, spare, peer, durable, now_ms, .. } = self;
         let now_ms = *now_ms;
-        let Some(Slot::Open(channel)) = channels.get_mut(&id) else {
+        let Some(Slot::Open(open)) = channels.get_mut(&id) else {
             return reply.ok().and_then(|reply| orphaned(ChannelId(id), reply));
         };
         let outcome = match reply {
+            // Blamed on no method, as in RabbitMQ.
+            Err(error) if is_opening => return self.fail(0, error),
+            Ok(Reply::ChannelOpened) => {
+                out.method(id, &AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
+                return None;
+            }
             Ok(reply) => {
                 let frame_max = peer.frame_max;
                 let cx = &mut Context { out, config, sources, spare, frame_max, now_ms };
-                channel.handle_reply(reply, *durable, cx)
+                open.handle_reply(reply, *durable, cx)
             }
-            Err(error) => Err(channel.blame_pending(error)),
+            Err(error) => Err(open.blame_pending(error)),
         };
-        if channel.awaits_store() && !self.awaiting_store.contains(&id) {
+        if open.awaits_store() && !self.awaiting_store.contains(&id) {
             self.awaiting_store.push(id);
         }
         match outcome {

@@ -96,6 +96,7 @@ fn definitions(found: &Found) -> BTreeMap<String, [u64; 4]> {
     let mut by_vhost: BTreeMap<String, [u64; 4]> = BTreeMap::new();
     for definition in &found.definitions.definitions {
         let kind = match definition {
+            Definition::Access(_) => continue,
             Definition::Exchange { .. } => 0,
             Definition::Queue { .. } => 1,
             Definition::Binding(_) => 2,

@@ -26,7 +26,10 @@ impl QueueNames {
                 Some((*id, format!("queue '{}'", options.name)))
             }
             Definition::Queue { id, options, .. } => Some((*id, options.resource())),
-            Definition::Policy(_) | Definition::Exchange { .. } | Definition::Binding(_) => None,
+            Definition::Access(_)
+            | Definition::Policy(_)
+            | Definition::Exchange { .. }
+            | Definition::Binding(_) => None,
         };
         Self(loaded.definitions.iter().filter_map(name).collect())
     }

@@ -185,7 +185,7 @@ fn policies_come_back_before_what_they_apply_to() {
                 assert_eq!(options.settings.as_deref().and_then(|settings| settings.max_length), Some(4));
                 again.restore_queue(Arc::new(options), "q".into()).unwrap();
             }
-            Definition::Binding(_) => unreachable!(),
+            Definition::Access(_) | Definition::Binding(_) => unreachable!(),
         }
     }
     assert!(again.take_changes().is_empty());

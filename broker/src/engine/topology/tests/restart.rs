@@ -19,6 +19,7 @@ fn restore(topology: &mut Names, definition: Definition) -> Result<(), RestoreEr
             topology.restore_queue(Arc::new(options), name)
         }
         Definition::Binding(binding) => topology.restore_binding(binding),
+        Definition::Access(_) => panic!("a topology has none"),
     }
 }
 

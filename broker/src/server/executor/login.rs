@@ -1,0 +1,124 @@
+//! From credentials to an open vhost.
+//!
+//! A password takes some 20 ms to check, and a thread of the runtime serves thousands of connections: it is checked on another
+//! thread, few at a time, while the connection waits. Without a runtime, in tests, it is checked at once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use crate::access::{UserLimits, VHostLimits};
+use crate::error::AmqpError;
+use crate::server::access::{LoginRefused, User};
+use crate::server::executor::{Answer, Executor};
+use crate::session::action::{ChannelId, Credentials, Mechanism, Reply};
+use crate::session::login_refused;
+
+/// Whether a login is being checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LoginState {
+    /// None is.
+    Done,
+    /// With this mechanism, for this user.
+    Checking(Mechanism, String),
+}
+
+impl Executor {
+    /// Whether a login is being checked: nothing of the peer is to be looked at until it is.
+    pub(in crate::server) fn awaits_login(&self) -> bool {
+        self.login != LoginState::Done
+    }
+
+    /// Checks credentials: answers at once, or later through the outbox.
+    pub(super) fn authenticate(&mut self, credentials: Credentials) -> Answer {
+        let Credentials { mechanism, username, password } = credentials;
+        self.login = LoginState::Checking(mechanism, username.clone());
+        let (shared, peer) = (self.shared.clone(), self.peer);
+        let at_once = shared.access.login_at_once(&username, &password, peer, Instant::now());
+        let result = match (at_once, Handle::try_current()) {
+            (Some(result), _) => result,
+            (None, Err(_)) => shared.access.login(&username, &password, peer, Instant::now()),
+            (None, Ok(runtime)) => {
+                let outbox = Arc::downgrade(&self.outbox);
+                runtime.spawn(async move {
+                    let Ok(_slot) = shared.access.hashing_slots().acquire_owned().await else { return };
+                    // Who has left meanwhile need not be checked.
+                    if outbox.strong_count() == 0 {
+                        return;
+                    }
+                    let check = move || shared.access.login(&username, &password, peer, Instant::now());
+                    let checked = tokio::task::spawn_blocking(check).await;
+                    if let Some(outbox) = outbox.upgrade() {
+                        // The error says that the check has failed for a fault of ours.
+                        outbox.push_login(checked.unwrap_or(Err(LoginRefused::BadCredentials)));
+                    }
+                });
+                return None;
+            }
+        };
+        Some(self.end_login(result))
+    }
+
+    /// Takes the result of a check.
+    pub(in crate::server) fn end_login(
+        &mut self,
+        result: Result<User, LoginRefused>,
+    ) -> Result<Reply, AmqpError> {
+        let state = std::mem::replace(&mut self.login, LoginState::Done);
+        let LoginState::Checking(mechanism, username) = state else {
+            return Err(AmqpError::internal_error("no login is being checked"));
+        };
+        match result {
+            Ok(user) => {
+                self.user = Some(user);
+                self.tell_login(mechanism, &username, None);
+                Ok(Reply::Authenticated)
+            }
+            Err(reason) => {
+                self.tell_login(mechanism, &username, Some(&reason.to_string()));
+                let mechanism = mechanism.name();
+                tracing::warn!(peer = %self.peer, user = ?username, mechanism, %reason, "login refused");
+                Err(login_refused(mechanism))
+            }
+        }
+    }
+
+    /// Opens a vhost, if the user may enter it and neither has too many connections.
+    pub(super) fn open_vhost(&mut self, name: &str) -> Result<Reply, AmqpError> {
+        let (Some(vhost), Some(user)) = (self.shared.vhost(name), self.user.clone()) else {
+            return Err(AmqpError::not_allowed(format!("vhost {name} not found")));
+        };
+        let limits = self.limits_of(&user.name, name);
+        // Entered before the rights are looked up: who takes them away first changes them and then looks for connections.
+        self.shared.sessions.enter(self.connection, (&user.name, name), limits, &self.outbox)?;
+        // One of the same name may have taken its place.
+        let is_current = self.shared.vhost(name).is_some_and(|current| Arc::ptr_eq(&current, &vhost));
+        self.vhost = Some(vhost);
+        self.look_up_rights();
+        if !is_current || !self.rights.open_vhost() {
+            self.vhost = None;
+            self.shared.sessions.leave(self.connection);
+            let user = &user.name;
+            return Err(AmqpError::not_allowed(format!(
+                "access to vhost '{name}' refused for user '{user}'"
+            )));
+        }
+        Ok(Reply::VhostOpened)
+    }
+
+    /// Counts a channel, and lets it be opened if the user may have one more.
+    pub(super) fn open_channel(&self, channel: ChannelId) -> Result<Reply, AmqpError> {
+        self.shared.sessions.open_channel(self.connection, self.rights.limits())?;
+        self.tell_channel_opened(channel);
+        Ok(Reply::ChannelOpened)
+    }
+
+    fn limits_of(&self, user: &str, vhost: &str) -> (UserLimits, VHostLimits) {
+        self.shared.access.read(|directory| {
+            let user = directory.user(user).map(|user| user.limits);
+            let vhost = directory.vhost(vhost).map(|settings| settings.limits);
+            (user.unwrap_or_default(), vhost.unwrap_or_default())
+        })
+    }
+}

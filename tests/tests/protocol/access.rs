@@ -1,0 +1,338 @@
+//! Permissions: what each method needs, one by one.
+
+use amq_protocol::protocol::{AMQPClass, basic, channel, exchange, queue, tx};
+
+use crate::operator::Operator;
+use crate::peer::{Channel, passive, table, text};
+use crate::target::unique;
+
+/// The things of one case.
+struct Names {
+    /// A queue with a message in it.
+    queue: String,
+    /// A direct exchange.
+    exchange: String,
+    /// A fanout exchange.
+    other: String,
+    /// Not there.
+    new: String,
+}
+
+/// Kind of permission, kind of thing, and its name.
+type Need = (&'static str, &'static str, fn(&Names) -> &str);
+
+struct Case {
+    name: &'static str,
+    needs: &'static [Need],
+    act: fn(Channel<'_>, &Names),
+    /// Blamed for a refusal.
+    method: (u16, u16),
+}
+
+const THE_QUEUE: fn(&Names) -> &str = |names| &names.queue;
+const THE_EXCHANGE: fn(&Names) -> &str = |names| &names.exchange;
+const THE_OTHER: fn(&Names) -> &str = |names| &names.other;
+const THE_NEW: fn(&Names) -> &str = |names| &names.new;
+const THE_DEFAULT: fn(&Names) -> &str = |_| "amq.default";
+
+const DECLARE_QUEUE: (u16, u16) = (50, 10);
+const DECLARE_EXCHANGE: (u16, u16) = (40, 10);
+
+fn declare_with(channel: Channel<'_>, names: &Names, dead_letter_exchange: &str) {
+    channel.send(queue::Declare {
+        queue: names.new.as_str().into(),
+        arguments: table([("x-dead-letter-exchange", text(dead_letter_exchange))]),
+        ..Default::default()
+    });
+}
+
+fn publish(channel: Channel<'_>, exchange: &str, key: &str) {
+    channel.publish(exchange, key, "m");
+    // A publish is not answered; what comes next says whether it passed.
+    channel.send(channel::Flow { active: true });
+}
+
+const QUEUE_CASES: &[Case] = &[
+    Case {
+        name: "queue.declare",
+        needs: &[("configure", "queue", THE_NEW)],
+        act: |channel, names| {
+            channel.send(queue::Declare { queue: names.new.as_str().into(), ..Default::default() });
+        },
+        method: DECLARE_QUEUE,
+    },
+    Case {
+        name: "queue.declare of one that exists",
+        needs: &[("configure", "queue", THE_QUEUE)],
+        act: |channel, names| {
+            let queue = names.queue.as_str().into();
+            channel.send(queue::Declare { queue, durable: true, ..Default::default() });
+        },
+        method: DECLARE_QUEUE,
+    },
+    Case {
+        name: "queue.declare with dead letters",
+        needs: &[
+            ("configure", "queue", THE_NEW),
+            ("read", "queue", THE_NEW),
+            ("write", "exchange", THE_EXCHANGE),
+        ],
+        act: |channel, names| declare_with(channel, names, &names.exchange),
+        method: DECLARE_QUEUE,
+    },
+    Case {
+        name: "queue.declare with dead letters to the default exchange",
+        needs: &[
+            ("configure", "queue", THE_NEW),
+            ("read", "queue", THE_NEW),
+            ("write", "exchange", THE_DEFAULT),
+        ],
+        act: |channel, names| declare_with(channel, names, ""),
+        method: DECLARE_QUEUE,
+    },
+    Case {
+        name: "queue.declare, passive",
+        needs: &[],
+        act: |channel, names| channel.send(passive(&names.queue)),
+        method: DECLARE_QUEUE,
+    },
+    Case {
+        name: "queue.delete",
+        needs: &[("configure", "queue", THE_QUEUE)],
+        act: |channel, names| {
+            channel.send(queue::Delete { queue: names.queue.as_str().into(), ..Default::default() });
+        },
+        method: (50, 40),
+    },
+    Case {
+        name: "queue.purge",
+        needs: &[("read", "queue", THE_QUEUE)],
+        act: |channel, names| {
+            channel.send(queue::Purge { queue: names.queue.as_str().into(), nowait: false });
+        },
+        method: (50, 30),
+    },
+    Case {
+        name: "queue.bind",
+        needs: &[("write", "queue", THE_QUEUE), ("read", "exchange", THE_EXCHANGE)],
+        act: |channel, names| {
+            let (queue, exchange) = (names.queue.as_str().into(), names.exchange.as_str().into());
+            channel.send(queue::Bind { queue, exchange, ..Default::default() });
+        },
+        method: (50, 20),
+    },
+    Case {
+        name: "queue.unbind",
+        needs: &[("write", "queue", THE_QUEUE), ("read", "exchange", THE_EXCHANGE)],
+        act: |channel, names| {
+            let (queue, exchange) = (names.queue.as_str().into(), names.exchange.as_str().into());
+            channel.send(queue::Unbind { queue, exchange, ..Default::default() });
+        },
+        method: (50, 50),
+    },
+    Case {
+        name: "basic.consume",
+        needs: &[("read", "queue", THE_QUEUE)],
+        act: |channel, names| {
+            channel.send(basic::Consume { queue: names.queue.as_str().into(), ..Default::default() });
+        },
+        method: (60, 20),
+    },
+    Case {
+        name: "basic.get",
+        needs: &[("read", "queue", THE_QUEUE)],
+        act: |channel, names| {
+            channel.send(basic::Get { queue: names.queue.as_str().into(), no_ack: true });
+        },
+        method: (60, 70),
+    },
+];
+
+const EXCHANGE_CASES: &[Case] = &[
+    Case {
+        name: "basic.publish",
+        needs: &[("write", "exchange", THE_EXCHANGE)],
+        act: |channel, names| publish(channel, &names.exchange, "k"),
+        method: (60, 40),
+    },
+    Case {
+        name: "basic.publish to the default exchange",
+        needs: &[("write", "exchange", THE_DEFAULT)],
+        act: |channel, names| publish(channel, "", &names.queue),
+        method: (60, 40),
+    },
+    Case {
+        name: "exchange.declare",
+        needs: &[("configure", "exchange", THE_NEW)],
+        act: |channel, names| {
+            let (exchange, kind) = (names.new.as_str().into(), "fanout".into());
+            channel.send(exchange::Declare { exchange, kind, ..Default::default() });
+        },
+        method: DECLARE_EXCHANGE,
+    },
+    Case {
+        name: "exchange.declare with an alternate exchange",
+        needs: &[
+            ("configure", "exchange", THE_NEW),
+            ("read", "exchange", THE_NEW),
+            ("write", "exchange", THE_EXCHANGE),
+        ],
+        act: |channel, names| {
+            channel.send(exchange::Declare {
+                exchange: names.new.as_str().into(),
+                kind: "fanout".into(),
+                arguments: table([("alternate-exchange", text(&names.exchange))]),
+                ..Default::default()
+            });
+        },
+        method: DECLARE_EXCHANGE,
+    },
+    Case {
+        name: "exchange.declare, passive",
+        needs: &[],
+        act: |channel, names| {
+            let (exchange, kind) = (names.exchange.as_str().into(), "direct".into());
+            channel.send(exchange::Declare { exchange, kind, passive: true, ..Default::default() });
+        },
+        method: DECLARE_EXCHANGE,
+    },
+    Case {
+        name: "exchange.delete",
+        needs: &[("configure", "exchange", THE_EXCHANGE)],
+        act: |channel, names| {
+            channel.send(exchange::Delete { exchange: names.exchange.as_str().into(), ..Default::default() });
+        },
+        method: (40, 20),
+    },
+    Case {
+        name: "exchange.bind",
+        needs: &[("write", "exchange", THE_EXCHANGE), ("read", "exchange", THE_OTHER)],
+        act: |channel, names| {
+            let (destination, source) = (names.exchange.as_str().into(), names.other.as_str().into());
+            channel.send(exchange::Bind { destination, source, ..Default::default() });
+        },
+        method: (40, 30),
+    },
+    Case {
+        name: "exchange.unbind",
+        needs: &[("write", "exchange", THE_EXCHANGE), ("read", "exchange", THE_OTHER)],
+        act: |channel, names| {
+            let (destination, source) = (names.exchange.as_str().into(), names.other.as_str().into());
+            channel.send(exchange::Unbind { destination, source, ..Default::default() });
+        },
+        method: (40, 40),
+    },
+    Case {
+        name: "basic.qos",
+        needs: &[],
+        act: |channel, _| channel.send(basic::Qos { prefetch_count: 1, ..Default::default() }),
+        method: (60, 10),
+    },
+];
+
+/// Patterns that permit exactly what is needed, except for one.
+fn patterns(needs: &[Need], names: &Names, except: Option<usize>) -> [String; 3] {
+    ["configure", "write", "read"].map(|kind| {
+        let allowed: Vec<String> = (0..)
+            .zip(needs)
+            .filter(|(at, (needed, _, _))| Some(*at) != except && *needed == kind)
+            .map(|(_, (_, _, name))| name(names).replace('.', "\\."))
+            .collect();
+        if allowed.is_empty() { String::new() } else { format!("^({})$", allowed.join("|")) }
+    })
+}
+
+/// Carries a case out with everything that it needs, and then without each single permission.
+fn try_case(operator: &Operator, owner: Channel<'_>, user: &str, case: &Case) {
+    for except in (0..case.needs.len()).map(Some).chain([None]) {
+        let [queue, exchange, other, new] = ["queue", "exchange", "other", "new"].map(unique);
+        let names = Names { queue, exchange, other, new };
+        owner.queue(&names.queue);
+        owner.exchange(&names.exchange, "direct");
+        owner.exchange(&names.other, "fanout");
+        owner.publish("", &names.queue, "m");
+        let patterns = patterns(case.needs, &names, except);
+        operator.permit(user, "/", patterns.each_ref().map(String::as_str));
+        let peer = operator.connect(user, "/");
+        let channel = peer.open(1);
+        (case.act)(channel, &names);
+        let refused = match channel.next().method {
+            AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
+                Some((close.reply_code, close.reply_text.to_string(), (close.class_id, close.method_id)))
+            }
+            _ => None,
+        };
+        let expected = except.map(|at| {
+            let (kind, what, name) = (case.needs[at].0, case.needs[at].1, case.needs[at].2(&names));
+            // Which permission it was is said since RabbitMQ 3.12.
+            let kind = if operator.is_rabbitmq() { String::new() } else { format!("{kind} ") };
+            let text = format!(
+                "ACCESS_REFUSED - {kind}access to {what} '{name}' in vhost '/' refused for user '{user}'"
+            );
+            (403, text, case.method)
+        });
+        assert_eq!(refused, expected, "{} with {patterns:?}", case.name);
+        for name in [&names.queue, &names.new] {
+            owner.call(queue::Delete { queue: name.as_str().into(), ..Default::default() });
+        }
+        for name in [&names.exchange, &names.other, &names.new] {
+            owner.call(exchange::Delete { exchange: name.as_str().into(), ..Default::default() });
+        }
+    }
+}
+
+#[test]
+fn every_method_needs_its_permissions_and_no_others() {
+    let Some(operator) = Operator::start() else { return };
+    let user = operator.user("permitted");
+    let guest = operator.connect_as_guest();
+    let owner = guest.open(1);
+    for case in QUEUE_CASES.iter().chain(EXCHANGE_CASES) {
+        try_case(&operator, owner, &user, case);
+    }
+}
+
+#[test]
+fn a_transaction_asks_for_permission_when_a_message_is_published() {
+    let Some(operator) = Operator::start() else { return };
+    let user = operator.user("transaction");
+    operator.permit(&user, "/", ["", "^amq\\.direct$", ""]);
+    let peer = operator.connect(&user, "/");
+    let channel = peer.open(1);
+    channel.call(tx::Select {});
+    channel.publish("amq.direct", "k", "m");
+    channel.publish("amq.fanout", "k", "m");
+    let close = channel.expect::<channel::Close>();
+    assert_eq!((close.reply_code, close.class_id, close.method_id), (403, 60, 40), "{close:?}");
+}
+
+#[test]
+fn topic_permissions_look_at_routing_keys() {
+    let Some(operator) = Operator::start() else { return };
+    let user = operator.user("topics");
+    operator.permit(&user, "/", [".*", ".*", ".*"]);
+    operator.permit_topics(&user, "amq.topic", ["^{username}\\.", "^public\\."]);
+    operator.permit_topics(&user, "amq.direct", ["", ""]);
+    let peer = operator.connect(&user, "/");
+    let channel = peer.open(1);
+    let queue = channel.temp_queue();
+    channel.bind(&queue, "amq.topic", "public.#");
+    // Exchanges of other types are not looked at.
+    channel.bind(&queue, "amq.direct", "k");
+    channel.publish("amq.topic", &format!("{user}.a"), "m");
+    channel.publish("amq.direct", "k", "m");
+    assert_eq!(channel.count(&queue), 1);
+    let refused = |channel: Channel<'_>, kind: &str, key: &str, method| {
+        let kind = if operator.is_rabbitmq() { String::new() } else { format!("{kind} ") };
+        let what = format!("topic '{key}' in exchange 'amq.topic' in vhost '/'");
+        let text = format!("ACCESS_REFUSED - {kind}access to {what} refused for user '{user}'");
+        channel.expect_close(403, &text, method);
+    };
+    channel.publish("amq.topic", "public.a", "m");
+    refused(channel, "write", "public.a", (60, 40));
+    let channel = peer.open(2);
+    let bind =
+        queue::Bind { queue: queue.as_str().into(), exchange: "amq.topic".into(), ..Default::default() };
+    channel.send(queue::Bind { routing_key: "secret.#".into(), ..bind });
+    refused(channel, "read", "secret.#", (50, 20));
+}
