@@ -214,6 +214,12 @@ pub struct Limits {
     pub channel_max: u16,
     /// Most client connections at a time. Default 65536; the binary lowers it to what open files allow.
     pub connections_max: u32,
+    /// Most connections of one address, or one IPv6 network of 64 bits. Default no limit.
+    pub connections_per_address_max: Option<u32>,
+    /// Most new connections within a second. Default no limit.
+    pub connections_per_second_max: Option<u32>,
+    /// Most queues in all virtual hosts together. Default no limit.
+    pub queues_max: Option<u32>,
     /// Largest message body in bytes. Default 128 MiB.
     pub message_bytes_max: u64,
     /// Most consumers of one channel. Default 10000.
@@ -234,6 +240,9 @@ impl Default for Limits {
             frame_max: 131_072,
             channel_max: 2047,
             connections_max: 65_536,
+            connections_per_address_max: None,
+            connections_per_second_max: None,
+            queues_max: None,
             message_bytes_max: 128 * 1024 * 1024,
             consumers_per_channel_max: 10_000,
             memory: MemoryLimit::Percent(40),

@@ -63,6 +63,9 @@ pub const UNCONFIRMED_MAX: usize = 1 << 21;
 /// inline body fit, an unusual header table is given back.
 pub const CONTENT_SPARE_BYTES_MAX: usize = 64 * 1024;
 
+/// Connections over a limit that are served until they can be told so, at a time. Few: they hold files that the limit is to save.
+pub const REFUSED_CONNECTIONS_MAX: usize = 32;
+
 /// How long a peer may take to answer `connection.close`. RabbitMQ waits as long.
 pub const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -6,8 +6,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 use warren::config::Limits;
 
-/// Files that are not client connections: standard streams, listeners, the runtime's own, the data folder's.
-const RESERVED_FILES: u64 = 64;
+/// Files that are not client connections: standard streams, listeners, the runtime's own, the data folder's, connections that are
+/// about to be refused.
+const RESERVED_FILES: u64 = 128;
 
 /// Raises the soft limit on open files to the hard one and returns what it is then; `None` means no limit.
 pub(super) fn raise_limit() -> Option<u64> {
@@ -57,8 +58,8 @@ mod tests {
         let table = [
             (None, 1000, 1000),
             (Some(u64::MAX), 1000, 1000),
-            (Some(1064), 1000, 1000),
-            (Some(1063), 1000, 999),
+            (Some(1128), 1000, 1000),
+            (Some(1127), 1000, 999),
             (Some(0), 1000, 1),
         ];
         for (files, wanted, expected) in table {

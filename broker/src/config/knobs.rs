@@ -395,6 +395,50 @@ pub(super) static KNOBS: &[Knob] = &[
         secret: false,
     },
     Knob {
+        key: "limits.connections_per_address_max",
+        env: "WARREN_LIMITS_CONNECTIONS_PER_ADDRESS_MAX",
+        flag: None,
+        expects: "a whole number from 1 to 1000000, or 0 for no limit",
+        about: &[
+            "Most connections of one address at a time (IPv6: of one /64 network). None by default, because all",
+            "programs of a machine, or behind a gateway, come from one. Behind a load balancer that speaks the",
+            "PROXY protocol it is the client's own address that counts.",
+        ],
+        set: |config, input| {
+            input.optional_limit().map(|limit| config.limits.connections_per_address_max = limit)
+        },
+        show: |config| config.limits.connections_per_address_max.unwrap_or(0).to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "limits.connections_per_second_max",
+        env: "WARREN_LIMITS_CONNECTIONS_PER_SECOND_MAX",
+        flag: None,
+        expects: "a whole number from 1 to 1000000, or 0 for no limit",
+        about: &[
+            "Most new connections within a second; who comes after them is refused and may try again. Against",
+            "programs that all come back at once, or that open a connection for each message.",
+        ],
+        set: |config, input| {
+            input.optional_limit().map(|limit| config.limits.connections_per_second_max = limit)
+        },
+        show: |config| config.limits.connections_per_second_max.unwrap_or(0).to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "limits.queues_max",
+        env: "WARREN_LIMITS_QUEUES_MAX",
+        flag: None,
+        expects: "a whole number from 1 to 1000000, or 0 for no limit",
+        about: &[
+            "Most queues in all virtual hosts together; declaring one more closes the channel with 406. A virtual",
+            "host has a limit of its own, max-queues.",
+        ],
+        set: |config, input| input.optional_limit().map(|limit| config.limits.queues_max = limit),
+        show: |config| config.limits.queues_max.unwrap_or(0).to_string(),
+        secret: false,
+    },
+    Knob {
         key: "limits.message_bytes_max",
         env: "WARREN_LIMITS_MESSAGE_BYTES_MAX",
         flag: None,

@@ -78,6 +78,12 @@ impl Input {
         }
     }
 
+    /// A limit from 1 to a million; 0 is none.
+    #[allow(clippy::option_option, reason = "the outer level is 'not readable', the inner one 'no limit'")]
+    pub(super) fn optional_limit(&self) -> Option<Option<u32>> {
+        self.integer(0..=1_000_000_u32).map(|limit| (limit > 0).then_some(limit))
+    }
+
     /// Bytes: a number of them, or a text such as `64MiB`.
     pub(super) fn bytes(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let bytes = match self {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits::{CLOSE_OK_TIMEOUT, OUT_BUFFER_HIGH_BYTES, OUT_BUFFER_PAUSE_READ_BYTES};
+use crate::server::admission::Place;
 use crate::server::endpoints::Endpoints;
 use crate::server::executor::Executor;
 use crate::server::outbox::{Outbox, Waiting};
@@ -44,11 +45,16 @@ pub struct Driver {
 impl Driver {
     /// A connection whose peer has said nothing yet, or `None` if there are too many connections.
     pub fn new(shared: &Arc<Shared>, peer: IpAddr, now: Instant) -> Option<Self> {
+        Some(Self::with_place(shared, shared.admission.enter(peer, now)?, peer, now))
+    }
+
+    /// The same for one that has been counted already.
+    pub(super) fn with_place(shared: &Arc<Shared>, place: Place, peer: IpAddr, now: Instant) -> Self {
         let outbox = Arc::new(Outbox::default());
-        let id = shared.enter(&outbox)?;
-        let executor = Executor::new(shared.clone(), id, peer, outbox.clone());
+        let id = shared.enter(&outbox);
+        let executor = Executor::new(shared.clone(), id, peer, place, outbox.clone());
         let session = Connection::new(shared.session_config.clone(), now);
-        Some(Self {
+        Self {
             session,
             executor,
             outbox,
@@ -60,7 +66,7 @@ impl Driver {
             store_behind: None,
             give_up_at: None,
             now,
-        })
+        }
     }
 
     /// Tells where the connection runs, for those who ask for its name.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::engine::ConnectionId;
 use crate::error::AmqpError;
 use crate::server::access::User;
+use crate::server::admission::Place;
 use crate::server::endpoints::Endpoints;
 use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
@@ -53,6 +54,8 @@ pub(super) struct Executor {
     shared: Arc<Shared>,
     connection: ConnectionId,
     peer: IpAddr,
+    /// Among all connections, until this one is over.
+    place: Place,
     /// Both ends of the socket, where there is one.
     endpoints: Option<Endpoints>,
     outbox: Arc<Outbox>,
@@ -85,12 +88,14 @@ impl Executor {
         shared: Arc<Shared>,
         connection: ConnectionId,
         peer: IpAddr,
+        place: Place,
         outbox: Arc<Outbox>,
     ) -> Self {
         Self {
             shared,
             connection,
             peer,
+            place,
             endpoints: None,
             outbox,
             login: LoginState::Done,

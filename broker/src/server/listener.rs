@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::server::admission::Place;
 use crate::server::connection::ConnectionTask;
 use crate::server::driver::Driver;
 use crate::server::shared::Shared;
@@ -67,8 +68,8 @@ fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     // which the first read will show.
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok();
-    if let Some(task) = task(stream, peer, local, shared) {
-        tokio::spawn(task);
+    if let Some(place) = admit(peer, shared) {
+        tokio::spawn(task(stream, place, peer, local, shared));
     }
 }
 
@@ -76,6 +77,7 @@ fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
 async fn serve_tls(tls: Arc<TlsSetup>, stream: TcpStream, peer: SocketAddr, shared: Weak<Shared>) {
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok();
+    let Some(place) = shared.upgrade().and_then(|shared| admit(peer, &shared)) else { return };
     let stream = match tls.accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -83,29 +85,41 @@ async fn serve_tls(tls: Arc<TlsSetup>, stream: TcpStream, peer: SocketAddr, shar
             return;
         }
     };
-    let task = shared.upgrade().and_then(|shared| task(stream, peer, local, &shared));
+    let task = shared.upgrade().map(|shared| task(stream, place, peer, local, &shared));
     drop(shared);
     if let Some(task) = task {
         task.await;
     }
 }
 
-/// The task of a connection, unless there are too many.
+/// A place for a connection, before anything costly is done for it; none if there is no room even to refuse it.
+fn admit(peer: SocketAddr, shared: &Shared) -> Option<Place> {
+    let place = shared.admission.enter(peer.ip(), Instant::now());
+    match &place {
+        None => {
+            tracing::warn!(%peer, connections = shared.connection_count(), "connection dropped: over a limit, like many others now");
+        }
+        Some(place) => match place.refusal() {
+            Some(reason) => tracing::warn!(%peer, %reason, "connection over a limit"),
+            None => tracing::debug!(%peer, "connection accepted"),
+        },
+    }
+    place
+}
+
+/// The task of a connection.
 fn task<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
+    place: Place,
     peer: SocketAddr,
     local: Option<SocketAddr>,
     shared: &Arc<Shared>,
-) -> Option<ConnectionTask<S>> {
-    let Some(mut driver) = Driver::new(shared, peer.ip(), Instant::now()) else {
-        tracing::warn!(%peer, connections = shared.connection_count(), "connection refused: as many as allowed are open");
-        return None;
-    };
+) -> ConnectionTask<S> {
+    let mut driver = Driver::with_place(shared, place, peer.ip(), Instant::now());
     if let Some(local) = local {
         driver.set_endpoints(peer, local);
     }
-    tracing::debug!(%peer, "connection accepted");
-    Some(ConnectionTask::new(stream, peer, driver))
+    ConnectionTask::new(stream, peer, driver)
 }
 
 /// Whether the process or the system has no file descriptor left.

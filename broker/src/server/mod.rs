@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod admin;
+mod admission;
 pub mod alarms;
 mod connection;
 mod dead_letters;
@@ -23,6 +24,7 @@ mod outbox;
 mod pager;
 mod policies;
 mod queue_handle;
+mod queue_limit;
 mod random;
 mod restore;
 mod server_properties;
@@ -274,18 +276,9 @@ fn shared_with(
     let access = access::AccessControl::new(directory, store.clone(), settings);
     let limits = &config.limits;
     let memory_limit = usize::try_from(limits.memory_bytes()).unwrap_or(usize::MAX);
-    let connections_max = usize::try_from(limits.connections_max).unwrap_or(usize::MAX);
     let session_config = session_config(config);
     let events = config.server.event_exchange.then(|| Arc::new(events::Events::new(session_config.clock)));
-    Shared::new(
-        session_config,
-        access,
-        store,
-        memory_limit,
-        connections_max,
-        config.auth.failure_delay,
-        events,
-    )
+    Shared::new(session_config, access, store, memory_limit, limits, config.auth.failure_delay, events)
 }
 
 /// A clock that shows the system's time.

@@ -8,9 +8,11 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use crate::config::Limits;
 use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
 use crate::server::access::AccessControl;
+use crate::server::admission::{Admission, AdmissionLimits};
 use crate::server::alarms::{Alarm, Alarms, Connected};
 use crate::server::dead_letters::DeadLetters;
 use crate::server::durable_waiters::DurableWaiters;
@@ -20,6 +22,7 @@ use crate::server::memory_gauge::{AlarmChange, MemoryGauge};
 use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
 use crate::server::queue_handle::{Backing, QueueHandle};
+use crate::server::queue_limit::QueueLimit;
 use crate::server::sessions::Sessions;
 use crate::server::timers::Timers;
 use crate::server::vhost::VHost;
@@ -43,6 +46,10 @@ pub struct Shared {
     pub(super) access: AccessControl,
     /// Who is connected as whom and where.
     pub(super) sessions: Sessions,
+    /// How many connections there may be.
+    pub(super) admission: Arc<Admission>,
+    /// How many queues there may be.
+    pub(super) queue_limit: QueueLimit,
     /// Where persistent messages go.
     pub store: Arc<dyn Store>,
     /// How long a refused login is kept waiting for its answer.
@@ -65,7 +72,6 @@ pub struct Shared {
     pub(super) vhost_changes: Mutex<()>,
     vhosts: RwLock<HashMap<String, Arc<VHost>>>,
     connected: Mutex<Connected>,
-    connections_max: usize,
     /// Notified when the last connection is gone.
     last_gone: Notify,
     waiters: Arc<DurableWaiters>,
@@ -79,7 +85,7 @@ impl Shared {
         access: AccessControl,
         store: Arc<dyn Store>,
         memory_limit_bytes: usize,
-        connections_max: usize,
+        limits: &Limits,
         login_failure_delay: Duration,
         events: Option<Arc<Events>>,
     ) -> Arc<Self> {
@@ -111,7 +117,8 @@ impl Shared {
             vhosts: RwLock::new(vhosts),
             connected: Mutex::new(Connected::new(events.clone())),
             events,
-            connections_max,
+            admission: Arc::new(Admission::new(AdmissionLimits::from(limits))),
+            queue_limit: QueueLimit::new(limits.queues_max),
             login_failure_delay,
             last_gone: Notify::new(),
             waiters,
@@ -150,6 +157,11 @@ impl Shared {
         self.vhosts().into_iter().flat_map(of).collect()
     }
 
+    /// How many queues there are in all vhosts.
+    pub(super) fn queue_count(&self) -> usize {
+        self.vhosts().iter().map(|vhost| vhost.read(|registry| registry.topology.queue_count())).sum()
+    }
+
     /// What new queues are given.
     pub fn backing(&self) -> Backing {
         let Self { store, memory, pager, timers, dead_letters, .. } = self;
@@ -172,18 +184,15 @@ impl Shared {
         QueueId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Enters a new connection, or says that there are as many as there may be.
-    pub fn enter(&self, outbox: &Arc<Outbox>) -> Option<ConnectionId> {
+    /// Enters a new connection.
+    pub fn enter(&self, outbox: &Arc<Outbox>) -> ConnectionId {
         let mut connected = self.connected.lock();
-        if connected.outboxes.len() >= self.connections_max {
-            return None;
-        }
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
         connected.outboxes.insert(id, outbox.clone());
         if let Some(reason) = connected.reason() {
             outbox.push_news(Event::Blocked(reason));
         }
-        Some(id)
+        id
     }
 
     /// Removes a connection that has ended.

@@ -12,6 +12,7 @@ mod target;
 
 mod access;
 mod acks;
+mod admission;
 mod arguments;
 mod at_least_once;
 mod blocked;

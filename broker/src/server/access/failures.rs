@@ -4,17 +4,16 @@
 //! connections at once.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::server::admission::network_of;
 
 /// How long a failure counts.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Addresses that are remembered. Who has more of them is not stopped by counting each.
 const ADDRESSES_MAX: usize = 10_000;
-
-/// A provider gives each customer a network of this many bits at least.
-const IPV6_NETWORK: u128 = !(u64::MAX as u128);
 
 /// Refused logins of the last minute or so.
 #[derive(Debug)]
@@ -64,14 +63,6 @@ impl Failures {
 
 fn is_recent(counted: &Counted, now: Instant) -> bool {
     now.saturating_duration_since(counted.since) < WINDOW
-}
-
-/// The address, or for IPv6 the network that its owner can choose addresses in.
-fn network_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK)),
-        address => address,
-    }
 }
 
 #[cfg(test)]

@@ -86,6 +86,9 @@ impl Executor {
 
     /// Opens a vhost, if the user may enter it and neither has too many connections.
     pub(super) fn open_vhost(&mut self, name: &str) -> Result<Reply, AmqpError> {
+        if let Some(refusal) = self.place.refusal() {
+            return Err(refusal.clone());
+        }
         let (Some(vhost), Some(user)) = (self.shared.vhost(name), self.user.clone()) else {
             return Err(AmqpError::not_allowed(format!("vhost {name} not found")));
         };

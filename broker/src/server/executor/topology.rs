@@ -141,8 +141,10 @@ impl Executor {
         let make = |options: Arc<QueueOptions>| {
             SharedQueue::new(self.shared.new_queue_id(), options, self.shared.backing())
         };
+        let turn = self.shared.queue_limit.turn(|| self.shared.queue_count());
         let declared = vhost.write_as(self.user_name(), |registry| {
             if registry.topology.find_queue(&name).is_none() {
+                turn.check(&name)?;
                 check_queue_limit(&settings, registry.topology.queue_count(), &name, vhost.name())?;
             }
             let declared = registry.topology.declare_queue(options, given, owner, self.connection, make)?;
@@ -150,6 +152,7 @@ impl Executor {
             declared.queue.touch();
             Ok::<_, AmqpError>(declared)
         })?;
+        drop(turn);
         if declared.created && !ineffective.is_empty() {
             let arguments = ineffective.join(", ");
             tracing::warn!(queue = name, arguments, "these queue arguments have no effect in this version");
