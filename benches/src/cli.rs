@@ -50,6 +50,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Compare(CompareArgs),
     Memory(MemoryArgs),
+    Expiry(ExpiryArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -244,6 +245,44 @@ pub(crate) struct MemoryArgs {
     /// Beginning of the names of the queues
     #[arg(long = "queue", value_name = "PREFIX", default_value = "warren-perf-memory")]
     pub(crate) prefix: String,
+
+    /// Print one JSON object instead of the report
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Measure how late messages expire that each have an expiration of their own.
+///
+/// Fills a queue with messages of random expirations and watches when their dead letters arrive.
+#[derive(Debug, Args)]
+pub(crate) struct ExpiryArgs {
+    /// The broker to aim at
+    #[arg(long, value_name = "URL", default_value = "amqp://guest:guest@127.0.0.1:5672/")]
+    pub(crate) url: Url,
+
+    /// Process of the broker, for its CPU time and memory
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+
+    /// Messages to publish
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    pub(crate) messages: u64,
+
+    /// The shortest expiration; all must be published before it is over
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
+    pub(crate) min: Duration,
+
+    /// By how much the longest expiration is longer than the shortest
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub(crate) spread: Duration,
+
+    /// Decides which message gets which expiration
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Name of the queue; the one of the dead letters has -dead behind it
+    #[arg(long, value_name = "NAME", default_value = "warren-perf-expiry")]
+    pub(crate) queue: String,
 
     /// Print one JSON object instead of the report
     #[arg(long)]

@@ -13,6 +13,7 @@ mod confirms;
 mod connection;
 mod consumer;
 mod error;
+mod expiry;
 mod memory;
 mod pacer;
 mod phase;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         None => single_run(&cli.load),
         Some(Command::Compare(options)) => compare::run(options),
         Some(Command::Memory(options)) => memory::run(options).map(|()| true),
+        Some(Command::Expiry(options)) => expiry::run(options),
     };
     match clean {
         Ok(true) => ExitCode::SUCCESS,

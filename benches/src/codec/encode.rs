@@ -49,6 +49,21 @@ pub(crate) fn content_header(out: &mut Vec<u8>, channel: u16, body_size: u64, mo
     });
 }
 
+/// Appends header and body of a transient message that expires, the body small enough for one frame.
+pub(crate) fn expiring(out: &mut Vec<u8>, channel: u16, payload: &[u8], ttl_ms: u64) {
+    const BASIC: u16 = 60;
+    const HAS_EXPIRATION: u16 = 1 << 8;
+    frame(out, TYPE_HEADER, channel, |out| {
+        let mut fields = Arguments(out);
+        fields.u16(BASIC);
+        fields.u16(0);
+        fields.u64(u64::try_from(payload.len()).unwrap_or(u64::MAX));
+        fields.u16(HAS_EXPIRATION);
+        fields.short(&ttl_ms.to_string());
+    });
+    body(out, channel, payload);
+}
+
 /// Appends one body frame.
 pub(crate) fn body(out: &mut Vec<u8>, channel: u16, payload: &[u8]) {
     frame(out, TYPE_BODY, channel, |out| out.extend_from_slice(payload));
