@@ -7,6 +7,7 @@ mod banner;
 mod data;
 mod files;
 mod health;
+mod reload;
 mod run;
 
 use std::env;
@@ -14,7 +15,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use warren::config::{self, ConfigError, Loaded, Sources};
+use warren::config::{self, Sources};
+#[cfg(test)]
+use warren::config::{ConfigError, Loaded};
 
 /// Exit code for a command line or configuration that cannot be used, the same as clap's.
 const EXIT_USAGE: u8 = 2;
@@ -92,7 +95,12 @@ struct SettingFlags {
 }
 
 impl SettingFlags {
+    #[cfg(test)]
     fn load(self) -> Result<Loaded, ConfigError> {
+        self.sources().load()
+    }
+
+    fn sources(self) -> Sources {
         let bind = (!self.bind.is_empty()).then(|| self.bind.join(","));
         let flags = [
             ("--bind", bind),
@@ -108,7 +116,7 @@ impl SettingFlags {
             ("--log-format", self.log_format),
         ];
         let flags = flags.into_iter().filter_map(|(flag, value)| Some((flag, value?))).collect();
-        Sources { file: self.config, env: env::vars_os().collect(), flags }.load()
+        Sources { file: self.config, env: env::vars_os().collect(), flags }
     }
 }
 
@@ -118,7 +126,8 @@ pub(crate) fn main() -> ExitCode {
     if let Some(Command::Config { reference: true }) = cli.command {
         return print(&config::reference());
     }
-    let loaded = match cli.settings.load() {
+    let sources = cli.settings.sources();
+    let loaded = match sources.load() {
         Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("{error}");
@@ -129,7 +138,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Config { .. }) => print(&config::effective(&loaded)),
         Some(Command::Health(args)) => health::check(&args, &loaded.config),
         Some(Command::Data(args)) => data::run(&args, &loaded.config.data),
-        None => run::run(loaded.config).unwrap_or_else(|error| {
+        None => run::run(loaded.config, sources).unwrap_or_else(|error| {
             eprintln!("warren: {error:#}");
             ExitCode::FAILURE
         }),

@@ -13,6 +13,7 @@ mod file;
 mod knobs;
 mod load;
 mod memory;
+mod reload;
 mod report;
 mod sync;
 mod tls;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use load::{Loaded, Sources};
+pub use reload::{Change, Takes};
 pub use report::{effective, reference};
 pub use sync::Sync;
 pub use tls::{Tls, TlsVersion};

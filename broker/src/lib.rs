@@ -14,4 +14,4 @@ pub mod store;
 pub mod wire;
 
 pub use config::Config;
-pub use server::{Broker, PolicyError, StartError};
+pub use server::{Broker, ConfigSource, PolicyError, ReloadError, ReloadReport, StartError};

@@ -2,16 +2,18 @@
 //!
 //! It maps signals to the library's `shutdown` and explains failures to start. `cli.rs` calls it.
 
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-use warren::config::{Auth, Config, LogFormat};
+use warren::config::{Auth, Config, LogFormat, Sources};
 use warren::{Broker, StartError};
 
+use super::reload::ProcessSource;
 use super::{banner, files};
 use crate::logging;
 
@@ -20,22 +22,25 @@ use crate::logging;
 const TURNS_BETWEEN_LOOKS: u32 = 5;
 
 /// Runs a broker until SIGTERM or SIGINT.
-pub(super) fn run(mut config: Config) -> anyhow::Result<ExitCode> {
-    logging::install(&config.log)?;
-    files::fit_connections(&mut config.limits, files::raise_limit());
+pub(super) fn run(mut config: Config, sources: Sources) -> anyhow::Result<ExitCode> {
+    let log = logging::install(&config.log)?;
+    let files = files::raise_limit();
+    files::fit_connections(&mut config.limits, files);
+    let source = ProcessSource::new(sources, files, log);
     warn_if_exposed(&config);
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(TURNS_BETWEEN_LOOKS)
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, source))
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, source: ProcessSource) -> anyhow::Result<ExitCode> {
     // Before the broker is reachable, so that no signal meets the default action, which is to die at once.
     let mut signals = Signals::new().context("listening for signals")?;
     let broker = Broker::start(config.clone()).await.map_err(explain_start)?;
+    broker.set_config_source(Arc::new(source));
 
     if config.log.format == LogFormat::Json {
         // For whoever collects logs and does not see the banner.
@@ -48,7 +53,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         .write_all(banner::banner(&config, broker.local_addrs(), broker.tls_addrs()).as_bytes())
         .and_then(|()| io::stdout().flush());
 
-    let name = signals.next().await.name();
+    let name = signals.stop(&broker).await.name();
     info!(signal = name, "stopping; a second signal stops at once");
     tokio::spawn(async move {
         let signal = signals.next().await;
@@ -100,8 +105,11 @@ fn explain_start(error: StartError) -> anyhow::Error {
     anyhow::anyhow!("cannot start: {error:#}\n{advice}")
 }
 
-/// The signals that ask a program to stop. A terminal that closes sends SIGHUP.
+/// The signals that ask a program to stop. SIGHUP does if it comes from a terminal that closes; otherwise it asks for the
+/// configuration to be read again.
 struct Signals {
+    /// Whether there was a terminal at the start.
+    terminal: bool,
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
@@ -137,10 +145,26 @@ impl Stop {
 impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self {
+            terminal: io::stdin().is_terminal(),
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
+    }
+
+    /// Waits until the broker is to stop, and reloads it meanwhile.
+    async fn stop(&mut self, broker: &Broker) -> Stop {
+        loop {
+            match self.next().await {
+                // A terminal that has closed is none any more.
+                Stop::Hangup if !self.terminal || io::stdin().is_terminal() => {
+                    let admin = broker.admin();
+                    // It reads files, and has logged its result.
+                    let _ = tokio::task::spawn_blocking(move || admin.reload()).await;
+                }
+                signal => return signal,
+            }
+        }
     }
 
     async fn next(&mut self) -> Stop {

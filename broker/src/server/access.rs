@@ -9,13 +9,14 @@ mod known;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
 use crate::access::password::{Hashing, PasswordHash};
 use crate::access::{self, AccessError, Change, Directory, Rights, Tag, VHostSettings};
+use crate::config::Auth;
 use crate::server::random::random_bytes;
 use crate::store::Store;
 
@@ -26,14 +27,18 @@ use known::KnownLogins;
 const HASHED_AT_A_TIME: usize = 2;
 
 /// What of the configuration concerns access.
-#[derive(Debug, Clone)]
-pub(super) struct AccessSettings {
+#[derive(Debug)]
+struct AccessSettings {
     /// Users who may log in over loopback only.
-    pub(super) loopback_only: Vec<String>,
-    /// Refused logins of one address in a minute after which all others are refused, too.
-    pub(super) failures_per_minute_max: u32,
-    /// How new passwords are hashed.
-    pub(super) hashing: Hashing,
+    loopback_only: Vec<String>,
+    /// How long a refused login is kept waiting for its answer.
+    failure_delay: Duration,
+}
+
+impl From<&Auth> for AccessSettings {
+    fn from(auth: &Auth) -> Self {
+        Self { loopback_only: auth.loopback_only.clone(), failure_delay: auth.failure_delay }
+    }
 }
 
 /// A user who has proved who they are.
@@ -83,7 +88,9 @@ pub(super) struct AccessControl {
     /// Mirrors the directory's, to be read without its lock.
     generation: AtomicU64,
     store: Arc<dyn Store>,
-    settings: AccessSettings,
+    settings: RwLock<AccessSettings>,
+    /// How new passwords are hashed.
+    hashing: Hashing,
     known: KnownLogins,
     failures: Mutex<Failures>,
     /// Compared with when there is no such user, so that the answer takes as long.
@@ -94,14 +101,15 @@ pub(super) struct AccessControl {
 
 impl AccessControl {
     /// Access by what is in `directory`, which keeps in `store` what changes, and what has changed already.
-    pub(super) fn new(directory: Directory, store: Arc<dyn Store>, settings: AccessSettings) -> Self {
-        let failures = Mutex::new(Failures::new(settings.failures_per_minute_max));
-        let nobody = PasswordHash::unmatched(settings.hashing);
+    pub(super) fn new(directory: Directory, store: Arc<dyn Store>, auth: &Auth, hashing: Hashing) -> Self {
+        let failures = Mutex::new(Failures::new(auth.failures_per_minute_max));
+        let nobody = PasswordHash::unmatched(hashing);
         let access = Self {
             directory: RwLock::new(directory),
             generation: AtomicU64::new(0),
             store,
-            settings,
+            settings: RwLock::new(AccessSettings::from(auth)),
+            hashing,
             known: KnownLogins::new(random_bytes()),
             failures,
             nobody,
@@ -109,6 +117,17 @@ impl AccessControl {
         };
         access.change(|_| ());
         access
+    }
+
+    /// Other settings, for logins from now on.
+    pub(super) fn set_settings(&self, auth: &Auth) {
+        *self.settings.write() = AccessSettings::from(auth);
+        self.failures.lock().set_max(auth.failures_per_minute_max);
+    }
+
+    /// How long a refused login is kept waiting for its answer.
+    pub(super) fn failure_delay(&self) -> Duration {
+        self.settings.read().failure_delay
     }
 
     /// Changes whenever anybody's rights may have changed.
@@ -152,7 +171,7 @@ impl AccessControl {
 
     /// Hashes a new password. Slow: see [`PasswordHash::new`].
     pub(super) fn hash(&self, password: &[u8]) -> Result<PasswordHash, AccessError> {
-        PasswordHash::new(password, self.settings.hashing, random_bytes())
+        PasswordHash::new(password, self.hashing, random_bytes())
     }
 
     /// Waits until a password may be hashed, and makes others wait while what is returned lives.
@@ -201,7 +220,7 @@ impl AccessControl {
             return Err(LoginRefused::BadCredentials);
         };
         let admitted = self.admit(&user, peer)?;
-        if user.password.is_outdated(self.settings.hashing) {
+        if user.password.is_outdated(self.hashing) {
             self.renew_hash(&user, password);
         } else {
             self.known.note(&user, password);
@@ -212,7 +231,7 @@ impl AccessControl {
     /// A user with the right password; from here?
     fn admit(&self, user: &access::User, peer: IpAddr) -> Result<User, LoginRefused> {
         // An IPv4 peer of a socket bound to [::] arrives as ::ffff:127.0.0.1.
-        if self.settings.loopback_only.contains(&user.name) && !peer.to_canonical().is_loopback() {
+        if self.settings.read().loopback_only.contains(&user.name) && !peer.to_canonical().is_loopback() {
             return Err(LoginRefused::NotLoopback { user: user.name.clone() });
         }
         Ok(User::of(user))

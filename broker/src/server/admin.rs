@@ -74,6 +74,13 @@ impl Broker {
     }
 }
 
+impl Admin {
+    /// The broker.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 /// Users.
 impl Admin {
     /// Adds a user, who is permitted nothing yet. Hashes the password: not to be called on a thread that others wait for.

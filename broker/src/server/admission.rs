@@ -94,6 +94,11 @@ impl Admission {
         Self(Mutex::new(State { limits, admitted: 0, refused: 0, by_address: HashMap::new(), second }))
     }
 
+    /// Other limits, for those who come from now on.
+    pub(super) fn set_limits(&self, limits: AdmissionLimits) {
+        self.0.lock().limits = limits;
+    }
+
     /// A place for a connection from here, perhaps only until it has been told why not; `None` if it is to be hung up on.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Option<Place> {
         let address = network_of(peer);

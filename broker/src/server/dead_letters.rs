@@ -112,7 +112,7 @@ impl DeadLetters {
     fn run(&self, broker: &Weak<Shared>) {
         while let Some(queue) = self.wait() {
             let Some(shared) = broker.upgrade() else { return };
-            while shared.store.backlog_bytes() > shared.backlog_bytes_max {
+            while shared.store.backlog_bytes() > shared.backlog_bytes_max() {
                 let mut notes = self.notes.lock();
                 if notes.closing {
                     return;

@@ -26,14 +26,17 @@ const MARGIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// # Errors
 ///
 /// When the system has no thread left.
-pub fn spawn(shared: &Arc<Shared>, folder: &Path, limit: DiskFreeLimit) -> io::Result<()> {
+pub fn spawn(shared: &Arc<Shared>, folder: &Path) -> io::Result<()> {
     let folder = folder.to_owned();
-    let mut monitor = DiskMonitor::new(limit);
+    let mut monitor = DiskMonitor::new(shared.disk_free_limit());
     monitor.look(DiskSpace::of(&folder)).tell(&folder, || Some(shared.clone()));
     let shared: Weak<Shared> = Arc::downgrade(shared);
     let watch = move || {
         while shared.strong_count() > 0 {
             thread::sleep(LOOK_INTERVAL);
+            if let Some(limit) = shared.upgrade().map(|shared| shared.disk_free_limit()) {
+                monitor.limit = limit;
+            }
             // The broker is held only to tell it something: its end must not wait for a disk.
             monitor.look(DiskSpace::of(&folder)).tell(&folder, || shared.upgrade());
         }

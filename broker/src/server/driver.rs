@@ -53,7 +53,7 @@ impl Driver {
         let outbox = Arc::new(Outbox::default());
         let id = shared.enter(&outbox);
         let executor = Executor::new(shared.clone(), id, peer, place, outbox.clone());
-        let session = Connection::new(shared.session_config.clone(), now);
+        let session = Connection::new(shared.session_config(), now);
         Self {
             session,
             executor,
@@ -145,7 +145,7 @@ impl Driver {
     }
 
     fn hold_refused_login(&mut self) {
-        self.held_until = Some(self.now + self.shared.login_failure_delay);
+        self.held_until = Some(self.now + self.shared.access.failure_delay());
     }
 
     /// Tells the session what time it is.

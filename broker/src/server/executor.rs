@@ -282,7 +282,7 @@ impl Executor {
     /// The epoch until which this connection is not to be read, because the store is behind: that of what it just gave it.
     pub(super) fn held_until(&self) -> Option<Epoch> {
         let behind = self.epoch > Epoch::default()
-            && self.shared.store.backlog_bytes() > self.shared.backlog_bytes_max;
+            && self.shared.store.backlog_bytes() > self.shared.backlog_bytes_max();
         behind.then(|| {
             self.shared.wait_durable(self.epoch, &self.outbox);
             self.epoch

@@ -36,13 +36,18 @@ pub(super) enum Attempt {
 #[derive(Debug)]
 pub struct HistoryBudget {
     held_bytes: AtomicUsize,
-    bytes_max: usize,
+    /// They may hold this part of the memory limit.
+    part: usize,
     memory: Arc<MemoryGauge>,
 }
 
 impl HistoryBudget {
-    pub(super) fn new(bytes_max: usize, memory: Arc<MemoryGauge>) -> Self {
-        Self { held_bytes: AtomicUsize::new(0), bytes_max, memory }
+    pub(super) fn new(part: usize, memory: Arc<MemoryGauge>) -> Self {
+        Self { held_bytes: AtomicUsize::new(0), part, memory }
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.memory.limit_bytes() / self.part
     }
 
     fn change(&self, before: usize, after: usize) {
@@ -84,7 +89,7 @@ impl SharedHistory {
         state.budget.get_or_insert_with(|| budget.clone());
         let before = state.kept.memory_bytes();
         let others = budget.held_bytes.load(Ordering::Relaxed).saturating_sub(before);
-        state.kept.push(message.clone(), history.messages_max, budget.bytes_max.saturating_sub(others));
+        state.kept.push(message.clone(), history.messages_max, budget.bytes_max().saturating_sub(others));
         budget.change(before, state.kept.memory_bytes());
         Ok(())
     }

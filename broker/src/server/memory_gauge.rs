@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct MemoryGauge {
     held_bytes: AtomicUsize,
-    limit_bytes: usize,
+    limit_bytes: AtomicUsize,
     alarmed: AtomicBool,
 }
 
@@ -33,7 +33,11 @@ pub enum AlarmChange {
 impl MemoryGauge {
     /// An empty gauge that alarms above `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { held_bytes: AtomicUsize::new(0), limit_bytes, alarmed: AtomicBool::new(false) }
+        Self {
+            held_bytes: AtomicUsize::new(0),
+            limit_bytes: limit_bytes.into(),
+            alarmed: AtomicBool::new(false),
+        }
     }
 
     /// Accounts for a queue that went from `before` to `after` bytes.
@@ -52,12 +56,18 @@ impl MemoryGauge {
 
     /// The limit, in bytes.
     pub fn limit_bytes(&self) -> usize {
-        self.limit_bytes
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Another limit, in bytes. Call [`MemoryGauge::check`] after it.
+    pub fn set_limit_bytes(&self, limit_bytes: u64) {
+        self.limit_bytes.store(usize::try_from(limit_bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// When bodies leave memory: well below the limit, because what is being written, read and sent needs room too.
     pub fn paging(&self) -> Paging {
-        Paging { from_bytes: self.limit_bytes / 2, until_bytes: self.limit_bytes / 8 * 3 }
+        let limit_bytes = self.limit_bytes();
+        Paging { from_bytes: limit_bytes / 2, until_bytes: limit_bytes / 8 * 3 }
     }
 
     /// Whether publishers are to be held back.
@@ -80,8 +90,8 @@ impl MemoryGauge {
 
     /// Whether [`MemoryGauge::check`] would change the alarm.
     pub fn is_due(&self) -> bool {
-        let held = self.held_bytes();
-        if self.is_alarmed() { held <= self.limit_bytes / 4 * 3 } else { held > self.limit_bytes }
+        let (held, limit) = (self.held_bytes(), self.limit_bytes());
+        if self.is_alarmed() { held <= limit / 4 * 3 } else { held > limit }
     }
 }
 

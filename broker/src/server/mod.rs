@@ -26,6 +26,7 @@ mod policies;
 mod queue_handle;
 mod queue_limit;
 mod random;
+mod reload;
 mod restore;
 mod server_properties;
 mod sessions;
@@ -54,6 +55,7 @@ use crate::store::folder::FolderError;
 use crate::store::{MemoryStore, OpenError, Store};
 
 pub use policies::PolicyError;
+pub use reload::{ConfigSource, ReloadError, ReloadReport};
 pub use shared::Shared;
 pub use tls::TlsError;
 use tls::TlsSetup;
@@ -100,9 +102,7 @@ pub struct Broker {
     shared: Arc<Shared>,
     local_addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
-    tls: Option<Arc<TlsSetup>>,
     acceptors: Vec<JoinHandle<()>>,
-    shutdown_grace: std::time::Duration,
     data: Option<restore::Data>,
 }
 
@@ -147,6 +147,10 @@ impl Broker {
                 (shared_with(&config, Arc::new(MemoryStore), directory, Hashing::Fast), None)
             }
         };
+        if let Some(tls) = &tls {
+            // It has none yet.
+            let _ = shared.running.tls.set(tls.clone());
+        }
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
         dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
         events::Events::start(&shared).map_err(StartError::Thread)?;
@@ -154,15 +158,7 @@ impl Broker {
         let mut acceptors: Vec<_> = plain.into_iter().map(|listener| accept(listener, None)).collect();
         acceptors.extend(encrypted.into_iter().map(|listener| accept(listener, tls.clone())));
         acceptors.extend(tls.clone().map(|tls| tokio::spawn(tls.follow_files())));
-        Ok(Self {
-            shared,
-            local_addrs,
-            tls_addrs,
-            tls,
-            acceptors,
-            shutdown_grace: config.limits.shutdown_grace,
-            data,
-        })
+        Ok(Self { shared, local_addrs, tls_addrs, acceptors, data })
     }
 
     /// Where it listens, with the ports that were free if port 0 was asked for.
@@ -205,7 +201,7 @@ impl Broker {
     ///
     /// [`TlsError`] if they cannot be used; the old ones stay in use.
     pub fn reload_tls(&self) -> Result<(), TlsError> {
-        self.tls.as_ref().map_or(Ok(()), |tls| tls.reload())
+        self.shared.running.tls.get().map_or(Ok(()), |tls| tls.reload())
     }
 
     /// Stops accepting, tells every client (`connection.close` 320), gives them the configured grace to answer, ends the
@@ -219,7 +215,8 @@ impl Broker {
         self.shared.close_all(&AmqpError::connection_forced(
             "broker forced connection closure with reason 'shutdown'",
         ));
-        if tokio::time::timeout(self.shutdown_grace, self.shared.all_gone()).await.is_err() {
+        let grace = self.shared.running.read(|config| config.limits.shutdown_grace);
+        if tokio::time::timeout(grace, self.shared.all_gone()).await.is_err() {
             let connections = self.shared.connection_count();
             tracing::warn!(connections, "clients did not answer connection.close in time; dropping them");
             self.shared.kill_all();
@@ -268,17 +265,10 @@ fn shared_with(
     directory: Directory,
     hashing: Hashing,
 ) -> Arc<Shared> {
-    let settings = access::AccessSettings {
-        loopback_only: config.auth.loopback_only.clone(),
-        failures_per_minute_max: config.auth.failures_per_minute_max,
-        hashing,
-    };
-    let access = access::AccessControl::new(directory, store.clone(), settings);
-    let limits = &config.limits;
-    let memory_limit = usize::try_from(limits.memory_bytes()).unwrap_or(usize::MAX);
-    let session_config = session_config(config);
+    let access = access::AccessControl::new(directory, store.clone(), &config.auth, hashing);
+    let session_config = session_config(config, system_clock());
     let events = config.server.event_exchange.then(|| Arc::new(events::Events::new(session_config.clock)));
-    Shared::new(session_config, access, store, memory_limit, limits, config.auth.failure_delay, events)
+    Shared::new(config, session_config, access, store, events)
 }
 
 /// A clock that shows the system's time.
@@ -287,11 +277,11 @@ fn system_clock() -> Clock {
     Clock::new(Instant::now(), u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn session_config(config: &Config) -> Arc<SessionConfig> {
+fn session_config(config: &Config, clock: Clock) -> Arc<SessionConfig> {
     let limits = &config.limits;
     Arc::new(SessionConfig {
         server_properties: server_properties::table(&config.server),
-        clock: system_clock(),
+        clock,
         channel_max: limits.channel_max,
         frame_max: limits.frame_max,
         heartbeat_s: limits.heartbeat_secs(),

@@ -24,6 +24,11 @@ impl QueueLimit {
         Self(Mutex::new(max))
     }
 
+    /// Another limit, for what is declared from now on.
+    pub(super) fn set(&self, max: Option<u32>) {
+        *self.0.lock() = max;
+    }
+
     /// Waits until nobody else declares a queue, if there is a limit, and counts them.
     pub(super) fn turn(&self, count: impl FnOnce() -> usize) -> Turn<'_> {
         let turn = self.0.lock();

@@ -51,7 +51,7 @@ pub(super) fn start(config: &Config, path: &Path) -> Result<(Arc<Shared>, Data),
     listen_to(&store, &shared, path);
     restore(&shared, &store, &restored, loaded);
     pager::Pager::start(&shared).map_err(StartError::Thread)?;
-    disk_monitor::spawn(&shared, path, config.limits.disk_free).map_err(StartError::Thread)?;
+    disk_monitor::spawn(&shared, path).map_err(StartError::Thread)?;
     Ok((shared, Data { store, _folder: folder }))
 }
 

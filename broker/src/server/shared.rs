@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
-use crate::config::Limits;
+use crate::clock::Clock;
+use crate::config::{Config, DiskFreeLimit};
 use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
 use crate::server::access::AccessControl;
@@ -23,6 +23,7 @@ use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
 use crate::server::queue_handle::{Backing, QueueHandle};
 use crate::server::queue_limit::QueueLimit;
+use crate::server::reload::Running;
 use crate::server::sessions::Sessions;
 use crate::server::timers::Timers;
 use crate::server::vhost::VHost;
@@ -40,8 +41,12 @@ const HISTORIES_PART: usize = 8;
 /// The broker's state: vhosts, users, the store, and who is connected.
 #[derive(Debug)]
 pub struct Shared {
-    /// What every session is told of the broker and its bounds.
-    pub session_config: Arc<SessionConfig>,
+    /// What sessions are told of the broker and its bounds.
+    session_config: RwLock<Arc<SessionConfig>>,
+    /// Tells the time of day.
+    pub clock: Clock,
+    /// What the broker runs with.
+    pub(super) running: Running,
     /// Users, virtual hosts and permissions.
     pub(super) access: AccessControl,
     /// Who is connected as whom and where.
@@ -52,8 +57,6 @@ pub struct Shared {
     pub(super) queue_limit: QueueLimit,
     /// Where persistent messages go.
     pub store: Arc<dyn Store>,
-    /// How long a refused login is kept waiting for its answer.
-    pub login_failure_delay: Duration,
     /// What the queues hold.
     pub memory: Arc<MemoryGauge>,
     /// What recent history exchanges may hold.
@@ -66,8 +69,7 @@ pub struct Shared {
     pub timers: Arc<Timers>,
     /// Publishes what queues give up.
     pub dead_letters: Arc<DeadLetters>,
-    /// A connection is not read while more than this, in bytes, waits to be written and some of it is its own.
-    pub backlog_bytes_max: usize,
+    disk_free_limit: Mutex<DiskFreeLimit>,
     /// Held while a vhost comes or goes, so that one of the same name does not come while it goes. Before all other locks.
     pub(super) vhost_changes: Mutex<()>,
     vhosts: RwLock<HashMap<String, Arc<VHost>>>,
@@ -81,12 +83,10 @@ pub struct Shared {
 impl Shared {
     /// A broker with the vhosts that `access` knows and nothing in them.
     pub(super) fn new(
+        config: &Config,
         session_config: Arc<SessionConfig>,
         access: AccessControl,
         store: Arc<dyn Store>,
-        memory_limit_bytes: usize,
-        limits: &Limits,
-        login_failure_delay: Duration,
         events: Option<Arc<Events>>,
     ) -> Arc<Self> {
         let waiters = Arc::new(DurableWaiters::default());
@@ -100,30 +100,56 @@ impl Shared {
             let new = |name: &str| Arc::new(VHost::new(name, store.clone(), events.clone()));
             directory.vhosts().map(|(name, _)| (name.to_owned(), new(name))).collect()
         });
-        let timers = Arc::new(Timers::new(session_config.clock));
-        let memory = Arc::new(MemoryGauge::new(memory_limit_bytes));
+        let (clock, limits) = (session_config.clock, &config.limits);
+        let timers = Arc::new(Timers::new(clock));
+        let memory = Arc::new(MemoryGauge::new(0));
+        memory.set_limit_bytes(limits.memory_bytes());
         Arc::new(Self {
-            session_config,
+            session_config: RwLock::new(session_config),
+            clock,
+            running: Running::new(config),
             access,
             sessions: Sessions::default(),
             store,
-            histories: Arc::new(HistoryBudget::new(memory_limit_bytes / HISTORIES_PART, memory.clone())),
+            histories: Arc::new(HistoryBudget::new(HISTORIES_PART, memory.clone())),
             memory,
             pager,
             timers,
             dead_letters: Arc::default(),
-            backlog_bytes_max: (memory_limit_bytes / 8).min(BACKLOG_BYTES_MAX),
+            disk_free_limit: Mutex::new(limits.disk_free),
             vhost_changes: Mutex::new(()),
             vhosts: RwLock::new(vhosts),
             connected: Mutex::new(Connected::new(events.clone())),
             events,
             admission: Arc::new(Admission::new(AdmissionLimits::from(limits))),
             queue_limit: QueueLimit::new(limits.queues_max),
-            login_failure_delay,
             last_gone: Notify::new(),
             waiters,
             next_id: AtomicU64::new(1),
         })
+    }
+
+    /// What new sessions are told.
+    pub(super) fn session_config(&self) -> Arc<SessionConfig> {
+        self.session_config.read().clone()
+    }
+
+    pub(super) fn set_session_config(&self, config: Arc<SessionConfig>) {
+        *self.session_config.write() = config;
+    }
+
+    /// Free space on the data folder's disk below which publishers wait.
+    pub(super) fn disk_free_limit(&self) -> DiskFreeLimit {
+        *self.disk_free_limit.lock()
+    }
+
+    pub(super) fn set_disk_free_limit(&self, limit: DiskFreeLimit) {
+        *self.disk_free_limit.lock() = limit;
+    }
+
+    /// A connection is not read while more than this, in bytes, waits to be written and some of it is its own.
+    pub fn backlog_bytes_max(&self) -> usize {
+        (self.memory.limit_bytes() / 8).min(BACKLOG_BYTES_MAX)
     }
 
     /// The vhost of this name.

@@ -356,8 +356,8 @@ fn a_refused_login_is_answered_after_the_delay_only() {
     // The session takes its first look at the clock since it has closed.
     peer.pass(Duration::ZERO);
     let due = peer.driver.poll_timeout().expect("the delay");
-    assert_eq!(due, peer.now + broker.shared.login_failure_delay);
-    peer.pass(broker.shared.login_failure_delay + Duration::from_millis(1));
+    assert_eq!(due, peer.now + broker.shared.access.failure_delay());
+    peer.pass(broker.shared.access.failure_delay() + Duration::from_millis(1));
     assert!(peer.driver.may_write());
     let sent = peer.sent();
     let Some(Sent::Method(0, AMQPClass::Connection(connection::AMQPMethod::Close(close)))) = sent.last()

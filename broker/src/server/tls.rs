@@ -58,7 +58,7 @@ pub enum TlsError {
 /// What connections are encrypted with.
 #[derive(Debug)]
 pub(super) struct TlsSetup {
-    settings: Tls,
+    settings: RwLock<Tls>,
     current: RwLock<Arc<ServerConfig>>,
     handshakes: Semaphore,
     handshake_timeout: Duration,
@@ -81,7 +81,7 @@ impl TlsSetup {
         };
         let current = load(settings, cert, key)?;
         Ok(Some(Arc::new(Self {
-            settings: settings.clone(),
+            settings: RwLock::new(settings.clone()),
             current: RwLock::new(current),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             handshake_timeout,
@@ -94,8 +94,19 @@ impl TlsSetup {
     ///
     /// [`TlsError`] if they do not fit; then everything stays as it was.
     pub(super) fn reload(&self) -> Result<(), TlsError> {
-        if let Some((cert, key)) = self.settings.pair() {
-            *self.current.write() = load(&self.settings, cert, key)?;
+        let settings = self.settings.read().clone();
+        self.reload_with(&settings)
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if the files do not fit; then everything stays as it was.
+    pub(super) fn reload_with(&self, settings: &Tls) -> Result<(), TlsError> {
+        if let Some((cert, key)) = settings.pair() {
+            *self.current.write() = load(settings, cert, key)?;
+            *self.settings.write() = settings.clone();
         }
         Ok(())
     }
@@ -136,7 +147,7 @@ impl TlsSetup {
 
     /// When each file was changed last, and its length: a new certificate may be as old as the one before.
     fn state_of_files(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let Tls { cert, key, client_ca, .. } = &self.settings;
+        let Tls { cert, key, client_ca, .. } = &*self.settings.read();
         let state = |path: &PathBuf| {
             let metadata = fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))

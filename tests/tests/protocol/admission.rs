@@ -2,7 +2,9 @@
 
 use amq_protocol::protocol::{AMQPClass, basic, connection, queue};
 
+use warren::Config;
 use warren::access::{Permissions, VHostSettings};
+use warren::config::Takes;
 use warren_tests::eventually;
 
 use crate::peer::{Options, Peer};
@@ -110,4 +112,41 @@ fn consumers_of_a_channel_and_bodies_are_limited() {
     channel.consume("q", "one");
     channel.send(basic::Consume { queue: "q".into(), consumer_tag: "two".into(), ..Default::default() });
     peer.expect_close(530, "NOT_ALLOWED - reached maximum (1) of consumers per channel", (60, 20));
+}
+
+#[test]
+fn changed_settings_hold_for_what_comes_after_a_reload() {
+    if needs_own_broker() {
+        return;
+    }
+    let mut config = Config::in_process();
+    config.limits.connections_per_address_max = Some(1);
+    let broker = OwnBroker::start(|own| own.clone_from(&config));
+    let _first = broker.connect();
+    expect_refusal(&broker, "connection limit (1) of address 127.0.0.1");
+    config.limits.connections_per_address_max = None;
+    config.limits.queues_max = Some(1);
+    config.limits.message_bytes_max = 4;
+    config.listen.port = 1;
+    let report = broker.broker().reload(&config).expect("nothing is wrong with it");
+    let changes: Vec<_> = report.changes.iter().map(|change| (change.key, change.takes)).collect();
+    assert_eq!(
+        changes,
+        [
+            ("listen.port", Takes::Restart),
+            ("limits.connections_per_address_max", Takes::Effect),
+            ("limits.queues_max", Takes::Effect),
+            ("limits.message_bytes_max", Takes::Effect),
+        ]
+    );
+    let peer = broker.connect();
+    let channel = peer.open(1);
+    channel.queue("a");
+    channel.publish("", "a", "fives");
+    let text = "PRECONDITION_FAILED - message size 5 is larger than configured max size 4";
+    channel.expect_close(406, text, (60, 40));
+    let channel = peer.open(2);
+    channel.send(queue::Declare { queue: "b".into(), ..Default::default() });
+    let text = "PRECONDITION_FAILED - cannot declare queue 'b': queue limit in cluster (1) is reached";
+    channel.expect_close(406, text, (50, 10));
 }

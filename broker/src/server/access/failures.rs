@@ -34,6 +34,11 @@ impl Failures {
         Self { max, by_address: HashMap::new() }
     }
 
+    /// Lets another number pass from now on.
+    pub(super) fn set_max(&mut self, max: u32) {
+        self.max = max;
+    }
+
     /// A login from here was refused.
     pub(super) fn note(&mut self, peer: IpAddr, now: Instant) {
         let network = network_of(peer);

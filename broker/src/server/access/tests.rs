@@ -12,9 +12,8 @@ const LOCAL: &str = "127.0.0.1";
 fn access(failures_per_minute_max: u32, hashing: Hashing) -> AccessControl {
     let password = PasswordHash::new(b"guest", Hashing::Fast, [7; 16]).unwrap();
     let directory = Directory::with_default_user("guest", password).unwrap();
-    let settings =
-        AccessSettings { loopback_only: vec!["guest".to_owned()], failures_per_minute_max, hashing };
-    AccessControl::new(directory, Arc::new(MemoryStore), settings)
+    let auth = Auth { failures_per_minute_max, ..Auth::default() };
+    AccessControl::new(directory, Arc::new(MemoryStore), &auth, hashing)
 }
 
 fn login(access: &AccessControl, name: &str, password: &str, peer: &str) -> Result<User, LoginRefused> {

@@ -48,7 +48,7 @@ impl Executor {
     /// the vhost is locked. As in RabbitMQ the messages arrive anew, so that a queue's time to live begins now.
     fn give_history(&self, registry: &Registry, source: &str, destination: Destination<'_>) {
         let Some(history) = registry.topology.history(source) else { return };
-        let now_ms = self.shared.session_config.clock.at(Instant::now());
+        let now_ms = self.shared.clock.at(Instant::now());
         let mut batch = Batch::default();
         for kept in history.handle.read(history.version) {
             let (exchange, key) = (text(kept.exchange()), text(kept.routing_key()));

@@ -104,7 +104,7 @@ impl Executor {
         // Nothing but a header table is written, so there is nothing to fail.
         let Ok(properties) = properties::with_headers(&[0, 0], &headers) else { return };
         let key = &key[..key.floor_char_boundary(KEY_BYTES_MAX)];
-        let arrived_ms = self.shared.session_config.clock.at(Instant::now());
+        let arrived_ms = self.shared.clock.at(Instant::now());
         let copy = copy_of(message, key, &properties, arrived_ms);
         let random = self.chance.next_bits();
         loop {

@@ -46,8 +46,10 @@ fn who_connects_during_an_alarm_is_held_by_the_first_publish_and_consumers_are_n
 fn the_disk_monitor_has_looked_before_anybody_can_publish() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::new();
-    disk_monitor::spawn(&broker.shared, folder.path(), DiskFreeLimit::Bytes(0)).unwrap();
+    broker.shared.set_disk_free_limit(DiskFreeLimit::Bytes(0));
+    disk_monitor::spawn(&broker.shared, folder.path()).unwrap();
     assert_eq!(broker.shared.alarms().reason(), None);
-    disk_monitor::spawn(&broker.shared, folder.path(), DiskFreeLimit::Bytes(u64::MAX)).unwrap();
+    broker.shared.set_disk_free_limit(DiskFreeLimit::Bytes(u64::MAX));
+    disk_monitor::spawn(&broker.shared, folder.path()).unwrap();
     assert_eq!(broker.shared.alarms().reason(), Some("low on disk"));
 }
