@@ -71,6 +71,9 @@ struct SettingFlags {
     /// TCP port for TLS, 0 for a free one [default: 5671]
     #[arg(long, global = true, value_name = "PORT", allow_hyphen_values = true)]
     tls_port: Option<String>,
+    /// TCP port of the HTTP API, 0 for a free one [default: 15672]
+    #[arg(long, global = true, value_name = "PORT", allow_hyphen_values = true)]
+    http_port: Option<String>,
     /// Data folder; an empty text for none, which keeps everything in memory [default: warren-data]
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<String>,
@@ -108,6 +111,7 @@ impl SettingFlags {
             ("--tls-cert", self.tls_cert),
             ("--tls-key", self.tls_key),
             ("--tls-port", self.tls_port),
+            ("--http-port", self.http_port),
             ("--data", self.data),
             ("--sync", self.sync),
             ("--memory-limit", self.memory_limit),

@@ -10,6 +10,7 @@
 
 mod error;
 mod file;
+mod http;
 mod knobs;
 mod load;
 mod memory;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::ConfigError;
+pub use http::Http;
 pub use load::{Loaded, Sources};
 pub use reload::{Change, Takes};
 pub use report::{effective, reference};
@@ -39,6 +41,8 @@ pub struct Config {
     pub listen: Listen,
     /// Encrypted connections.
     pub tls: Tls,
+    /// The HTTP API.
+    pub http: Http,
     /// Where the broker keeps its files.
     pub data: Data,
     /// How messages are made durable.
@@ -54,12 +58,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Settings for a broker inside another program, above all inside tests: a free port on 127.0.0.1, no data folder.
+    /// Settings for a broker inside another program, above all inside tests: a free port on 127.0.0.1, no data folder, no HTTP API.
     #[must_use]
     pub fn in_process() -> Self {
         Self {
             listen: Listen { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port: 0, ..Listen::default() },
             tls: Tls { port: 0, ..Tls::default() },
+            http: Http { enabled: false, bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port: 0 },
             data: Data { folder: None },
             ..Self::default()
         }

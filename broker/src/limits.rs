@@ -116,3 +116,15 @@ pub const POLICY_PATTERN_BACKTRACKS_MAX: usize = 100_000;
 
 /// Policies of one vhost, and operator policies as many. Each is tried on each queue that is declared.
 pub const POLICIES_PER_VHOST_MAX: usize = 1000;
+
+/// Connections to the HTTP API at a time; further ones wait to be accepted. Programs that administer need few, and each is a file.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+
+/// The body of a request to the HTTP API, in bytes. RabbitMQ's bound; definitions of 50,000 queues fit.
+pub const HTTP_BODY_BYTES_MAX: usize = 20_000_000;
+
+/// Bodies of requests that are being read or worked on, together, in bytes: further ones wait for room.
+pub const HTTP_BODIES_BYTES_MAX: usize = 4 * HTTP_BODY_BYTES_MAX;
+
+/// Requests to the HTTP API that are worked on at a time. They have threads of their own, which must not take all cores.
+pub const HTTP_WORKERS_MAX: usize = 4;

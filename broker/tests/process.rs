@@ -27,7 +27,7 @@ impl Drop for Process {
 impl Process {
     /// Starts `warren` on a free port and reads its banner, which ends with the line on how to stop.
     fn start(args: &[&str]) -> Self {
-        let mut child = command(&["--port", "0", "--data", ""])
+        let mut child = command(&["--port", "0", "--http-port", "0", "--data", ""])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

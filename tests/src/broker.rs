@@ -200,7 +200,10 @@ impl Own {
         let named = env::var_os("WARREN_BIN").map(|path| workspace().join(path));
         let mut command = Command::new(named.unwrap_or_else(|| built("warren")));
         let port = self.listen.to_string();
-        command.args(["--port", &port, "--data"]).arg(self.data.path()).args(&self.arguments);
+        command
+            .args(["--port", &port, "--http-port", "0", "--data"])
+            .arg(self.data.path())
+            .args(&self.arguments);
         command.current_dir(self.data.path());
         for (variable, _) in env::vars_os() {
             // The settings of the person who runs the tests must not change what they see, except for how much is logged.

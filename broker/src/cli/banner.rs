@@ -8,14 +8,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use warren::config::Config;
 
-/// The banner for a broker that listens on `addrs`, and on `tls_addrs` for TLS.
-pub(super) fn banner(config: &Config, addrs: &[SocketAddr], tls_addrs: &[SocketAddr]) -> String {
+/// The banner for a broker that listens on `addrs`, on `tls_addrs` for TLS, and on `http_addrs` for the HTTP API.
+pub(super) fn banner(
+    config: &Config,
+    addrs: &[SocketAddr],
+    tls_addrs: &[SocketAddr],
+    http_addrs: &[SocketAddr],
+) -> String {
     let mut out = format!("Warren {}, an AMQP 0-9-1 broker\n", env!("CARGO_PKG_VERSION"));
     for addr in addrs {
         let _ = writeln!(out, "  listening  amqp://{addr}");
     }
     for addr in tls_addrs {
         let _ = writeln!(out, "  listening  amqps://{addr}");
+    }
+    for addr in http_addrs {
+        let _ = writeln!(out, "  http api   http://{addr}/api");
     }
     match &config.data.folder {
         Some(folder) => {
@@ -70,7 +78,7 @@ mod tests {
     #[test]
     fn every_listener_has_a_line_and_the_first_is_the_one_to_connect_to() {
         let addrs = ["0.0.0.0:4242".parse().unwrap(), "[::1]:4242".parse().unwrap()];
-        let text = banner(&Config::default(), &addrs, &[]);
+        let text = banner(&Config::default(), &addrs, &[], &[]);
         assert!(
             text.contains("  listening  amqp://0.0.0.0:4242\n  listening  amqp://[::1]:4242\n"),
             "{text}"
@@ -81,11 +89,17 @@ mod tests {
     #[test]
     fn where_tls_is_spoken_is_said_too() {
         let tls = ["127.0.0.1:5671".parse().unwrap()];
-        let text = banner(&Config::default(), &["127.0.0.1:5672".parse().unwrap()], &tls);
+        let text = banner(&Config::default(), &["127.0.0.1:5672".parse().unwrap()], &tls, &[]);
         assert!(text.contains("  listening  amqps://127.0.0.1:5671\n"), "{text}");
         assert!(text.contains("  connect    amqp://guest:guest@127.0.0.1:5672 "), "{text}");
-        let text = banner(&Config::default(), &[], &tls);
+        let text = banner(&Config::default(), &[], &tls, &[]);
         assert!(text.contains("  connect    amqps://guest:guest@127.0.0.1:5671 "), "{text}");
+    }
+
+    #[test]
+    fn where_the_http_api_is_served_is_said_too() {
+        let text = banner(&Config::default(), &[], &[], &["127.0.0.1:15672".parse().unwrap()]);
+        assert!(text.contains("  http api   http://127.0.0.1:15672/api\n"), "{text}");
     }
 
     #[test]
@@ -93,7 +107,7 @@ mod tests {
         let mut config = Config { data: Data { folder: None }, ..Config::default() };
         config.auth.password = Secret("tulip".to_owned());
         config.auth.loopback_only.clear();
-        let text = banner(&config, &["127.0.0.1:1".parse().unwrap()], &[]);
+        let text = banner(&config, &["127.0.0.1:1".parse().unwrap()], &[], &[]);
         assert!(!text.contains("tulip"), "{text}");
         assert!(
             text.contains(
@@ -110,7 +124,7 @@ mod tests {
     #[test]
     fn the_data_folder_is_named_with_what_its_sync_mode_loses() {
         let mut config = Config::default();
-        let text = banner(&config, &[], &[]);
+        let text = banner(&config, &[], &[], &[]);
         assert!(
             text.contains(
                 "  data       warren-data\n  sync       always: nothing confirmed is lost when the process is killed \
@@ -119,7 +133,7 @@ mod tests {
             "{text}"
         );
         config.store.sync = Sync::Interval(Duration::from_millis(200));
-        let text = banner(&config, &[], &[]);
+        let text = banner(&config, &[], &[], &[]);
         assert!(
             text.contains(
                 "  sync       interval=200ms: nothing confirmed is lost when the process is killed; a power failure \

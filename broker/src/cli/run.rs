@@ -47,11 +47,13 @@ async fn serve(config: Config, source: ProcessSource) -> anyhow::Result<ExitCode
         for address in broker.local_addrs().iter().chain(broker.tls_addrs()) {
             info!(%address, "listening");
         }
+        for address in broker.http_addrs() {
+            info!(%address, "listening for the HTTP API");
+        }
     }
     // Whoever started the broker may have closed standard output; that is no reason to stop.
-    let _ = io::stdout()
-        .write_all(banner::banner(&config, broker.local_addrs(), broker.tls_addrs()).as_bytes())
-        .and_then(|()| io::stdout().flush());
+    let banner = banner::banner(&config, broker.local_addrs(), broker.tls_addrs(), broker.http_addrs());
+    let _ = io::stdout().write_all(banner.as_bytes()).and_then(|()| io::stdout().flush());
 
     let name = signals.stop(&broker).await.name();
     info!(signal = name, "stopping; a second signal stops at once");
@@ -82,23 +84,28 @@ fn is_exposed(config: &Config) -> bool {
 
 /// Adds what to do to the errors that a user can do something about.
 fn explain_start(error: StartError) -> anyhow::Error {
-    let (port, kind) = match &error {
-        StartError::Listen { address, source } => (address.port(), Some(source.kind())),
-        _ => (0, None),
+    let (port, kind, flags) = match &error {
+        StartError::Listen { address, source } => {
+            (address.port(), Some(source.kind()), "--port or --tls-port")
+        }
+        StartError::ListenHttp { address, source } => (address.port(), Some(source.kind()), "--http-port"),
+        _ => (0, None, ""),
     };
     let error = anyhow::Error::from(error);
     let advice = match kind {
         Some(ErrorKind::AddrInUse) => format!(
             "port {port} is in use, perhaps by RabbitMQ or another Warren; \
-             stop that program, or choose another port with --port or --tls-port (0 picks a free one)"
+             stop that program, or choose another port with {flags} (0 picks a free one)"
         ),
         Some(ErrorKind::PermissionDenied) => {
             format!(
-                "not allowed to listen on port {port}; ports below 1024 need privileges, choose another with --port"
+                "not allowed to listen on port {port}; ports below 1024 need privileges, choose another with {flags}"
             )
         }
         Some(ErrorKind::AddrNotAvailable) => {
-            "this machine has no such address; choose one it has with --bind, or 0.0.0.0 for all".to_owned()
+            "this machine has no such address; choose one it has with --bind (WARREN_HTTP_BIND for the HTTP API), or 0.0.0.0 \
+             for all"
+                .to_owned()
         }
         _ => return error.context("cannot start"),
     };
@@ -189,6 +196,14 @@ mod tests {
         let text = format!("{:#}", explain_start(error));
         assert!(text.starts_with("cannot start: cannot listen on 127.0.0.1:5672: "), "{text}");
         assert!(text.contains("port 5672 is in use") && text.contains("--port"), "{text}");
+    }
+
+    #[test]
+    fn a_port_in_use_for_the_http_api_is_explained_with_its_own_flag() {
+        let source = io::Error::from(ErrorKind::AddrInUse);
+        let error = StartError::ListenHttp { address: "127.0.0.1:15672".parse().unwrap(), source };
+        let text = format!("{:#}", explain_start(error));
+        assert!(text.contains("for the HTTP API") && text.contains("--http-port (0"), "{text}");
     }
 
     #[test]

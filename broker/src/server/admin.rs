@@ -3,9 +3,12 @@
 //! Every change is in the store's hands when a method returns, and holds for connections that are already open: what a user is
 //! permitted is judged anew from the next method on, and who is deleted is disconnected.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
 
 use crate::access::password::PasswordHash;
 use crate::access::{
@@ -70,7 +73,13 @@ impl Broker {
     /// A handle for administration.
     #[must_use]
     pub fn admin(&self) -> Admin {
-        Admin { shared: self.shared.clone() }
+        Admin::new(self.shared.clone())
+    }
+}
+
+impl Admin {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 }
 
@@ -174,6 +183,19 @@ impl Admin {
         self.shared.access.read(|directory| directory.users().cloned().collect())
     }
 
+    /// The users who have no permissions in any virtual host, by name.
+    #[must_use]
+    pub fn users_without_permissions(&self) -> Vec<Arc<User>> {
+        self.shared.access.read(|directory| {
+            let permitted: HashSet<&str> = directory
+                .grants()
+                .filter(|(_, _, grant)| grant.permissions.is_some())
+                .map(|(user, _, _)| user)
+                .collect();
+            directory.users().filter(|user| !permitted.contains(user.name.as_str())).cloned().collect()
+        })
+    }
+
     /// What a user uses.
     #[must_use]
     pub fn user_usage(&self, name: &str) -> Used {
@@ -189,6 +211,28 @@ impl Admin {
     pub fn authenticate(&self, name: &str, password: &[u8], peer: IpAddr) -> Result<Arc<User>, LoginRefused> {
         let user = self.shared.access.login(name, password, peer, Instant::now())?;
         self.user(&user.name).ok_or(LoginRefused::BadCredentials)
+    }
+
+    /// What can be said of a login without hashing the password, if anything can: of who has logged in before, and of those who come
+    /// from where too many were refused.
+    pub(crate) fn authenticate_at_once(
+        &self,
+        name: &str,
+        password: &[u8],
+        peer: IpAddr,
+    ) -> Option<Result<Arc<User>, LoginRefused>> {
+        let result = self.shared.access.login_at_once(name, password, peer, Instant::now())?;
+        Some(result.and_then(|user| self.user(&user.name).ok_or(LoginRefused::BadCredentials)))
+    }
+
+    /// Room for those who hash passwords, to be held while [`Admin::authenticate`] is called.
+    pub(crate) fn hashing_slots(&self) -> Arc<Semaphore> {
+        self.shared.access.hashing_slots()
+    }
+
+    /// How long a refused login is to be kept waiting for its answer.
+    pub(crate) fn login_failure_delay(&self) -> Duration {
+        self.shared.access.failure_delay()
     }
 }
 
@@ -246,6 +290,18 @@ impl Admin {
         exchange: Option<&str>,
     ) -> Result<(), AccessError> {
         self.shared.access.change(|directory| directory.clear_topic_permissions(user, vhost, exchange))
+    }
+
+    /// Whether a user has permissions in a virtual host.
+    #[must_use]
+    pub fn may_enter(&self, user: &str, vhost: &str) -> bool {
+        self.grant(user, vhost).is_some_and(|grant| grant.permissions.is_some())
+    }
+
+    /// What a user is granted in a virtual host, if anything.
+    #[must_use]
+    pub fn grant(&self, user: &str, vhost: &str) -> Option<Arc<Grant>> {
+        self.shared.access.read(|directory| directory.rights(user, vhost)).and_then(|rights| rights.grant)
     }
 
     /// What all users are permitted, by user, then by virtual host.

@@ -48,8 +48,9 @@ use tokio::task::JoinHandle;
 use crate::access::password::{Hashing, PasswordHash};
 use crate::access::{AccessError, Directory};
 use crate::clock::Clock;
-use crate::config::{Config, Listen};
+use crate::config::{self, Config, Listen};
 use crate::error::AmqpError;
+use crate::http::{self, Http, LocalSocket};
 use crate::session::config::SessionConfig;
 use crate::store::folder::FolderError;
 use crate::store::{MemoryStore, OpenError, Store};
@@ -77,6 +78,14 @@ pub enum StartError {
     /// What is in the data folder cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// An address could not be listened on for the HTTP API.
+    #[error("cannot listen on {address} for the HTTP API")]
+    ListenHttp {
+        /// Which one.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The files for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -102,6 +111,9 @@ pub struct Broker {
     shared: Arc<Shared>,
     local_addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
+    http: Option<Http>,
+    /// Removed before the folder that it is in is unlocked.
+    local_socket: Option<LocalSocket>,
     acceptors: Vec<JoinHandle<()>>,
     data: Option<restore::Data>,
 }
@@ -140,6 +152,7 @@ impl Broker {
             None => Vec::new(),
         };
         let (local_addrs, tls_addrs) = (addrs(&plain), addrs(&encrypted));
+        let tcp = if config.http.enabled { bind_http(&config.http)? } else { Vec::new() };
         let (shared, data) = match &config.data.folder {
             Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
             None => {
@@ -154,17 +167,25 @@ impl Broker {
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
         dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
         events::Events::start(&shared).map_err(StartError::Thread)?;
+        let local_socket = config.data.folder.as_deref().and_then(http::open_local);
+        let http = serve_http(&shared, tcp, local_socket.as_ref()).map_err(StartError::Thread)?;
         let accept = |listener, tls| tokio::spawn(listener::accept_loop(listener, tls, shared.clone()));
         let mut acceptors: Vec<_> = plain.into_iter().map(|listener| accept(listener, None)).collect();
         acceptors.extend(encrypted.into_iter().map(|listener| accept(listener, tls.clone())));
         acceptors.extend(tls.clone().map(|tls| tokio::spawn(tls.follow_files())));
-        Ok(Self { shared, local_addrs, tls_addrs, acceptors, data })
+        Ok(Self { shared, local_addrs, tls_addrs, http, local_socket, acceptors, data })
     }
 
     /// Where it listens, with the ports that were free if port 0 was asked for.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// Where it listens for the HTTP API, with the ports that were free if port 0 was asked for; nowhere unless it is configured.
+    #[must_use]
+    pub fn http_addrs(&self) -> &[SocketAddr] {
+        self.http.as_ref().map_or(&[], Http::addrs)
     }
 
     /// Turns tracing on in a vhost: for each message that is published there, and each delivery, a copy goes to the exchange
@@ -208,6 +229,11 @@ impl Broker {
     /// connections that are left, and writes what the data folder does not have yet.
     pub async fn shutdown(mut self) {
         self.stop_accepting();
+        if let Some(http) = self.http.take() {
+            // It waits for what is being worked on. The error says that the runtime stops.
+            let _ = tokio::task::spawn_blocking(|| http.stop()).await;
+        }
+        drop(self.local_socket.take());
         for acceptor in std::mem::take(&mut self.acceptors) {
             // The error says that it was aborted. Until then it may still let somebody in.
             let _ = acceptor.await;
@@ -293,8 +319,46 @@ fn session_config(config: &Config, clock: Clock) -> Arc<SessionConfig> {
 }
 
 fn bind_all(listen: &Listen, port: u16) -> Result<Vec<TcpListener>, StartError> {
+    let bound = bind_each(listen.addrs_at(port), listen.bind.len());
+    bound
+        .map_err(|(address, source)| StartError::Listen { address, source })
+        .and_then(|listeners| if listeners.is_empty() { Err(StartError::NoAddress) } else { Ok(listeners) })
+}
+
+fn bind_http(settings: &config::Http) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let failed = |address, source| StartError::ListenHttp { address, source };
+    let listeners = bind_each(settings.addrs(), settings.bind.len());
+    let listeners = listeners.map_err(|(address, source)| failed(address, source))?;
+    // They go to a runtime of their own.
+    let plain = |listener: TcpListener| {
+        let address = listener.local_addr();
+        listener.into_std().map_err(|source| match address {
+            Ok(address) => failed(address, source),
+            Err(_) => StartError::Thread(source),
+        })
+    };
+    listeners.into_iter().map(plain).collect()
+}
+
+/// Serves the HTTP API if there is anything to serve it on.
+fn serve_http(
+    shared: &Arc<Shared>,
+    tcp: Vec<std::net::TcpListener>,
+    socket: Option<&LocalSocket>,
+) -> io::Result<Option<Http>> {
+    let local = socket.map(LocalSocket::listener).transpose()?;
+    if tcp.is_empty() && local.is_none() {
+        return Ok(None);
+    }
+    Http::start(admin::Admin::new(shared.clone()), http::Listeners { tcp, local }).map(Some)
+}
+
+fn bind_each(
+    addresses: impl Iterator<Item = SocketAddr>,
+    count: usize,
+) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let mut listeners: Vec<TcpListener> = Vec::new();
-    for mut address in listen.addrs_at(port) {
+    for mut address in addresses {
         if address.port() == 0
             && let Some(first) = listeners.first().and_then(|listener| listener.local_addr().ok())
         {
@@ -303,13 +367,13 @@ fn bind_all(listen: &Listen, port: u16) -> Result<Vec<TcpListener>, StartError> 
         }
         match listener::bind(address) {
             Ok(listener) => listeners.push(listener),
-            Err(error) if address.is_ipv6() && listen.bind.len() > 1 && is_unavailable(&error) => {
+            Err(error) if address.is_ipv6() && count > 1 && is_unavailable(&error) => {
                 tracing::info!(%address, %error, "not listening on this address: the machine does not have it");
             }
-            Err(source) => return Err(StartError::Listen { address, source }),
+            Err(source) => return Err((address, source)),
         }
     }
-    if listeners.is_empty() { Err(StartError::NoAddress) } else { Ok(listeners) }
+    Ok(listeners)
 }
 
 /// Whether an address family or address is missing, rather than taken or forbidden.

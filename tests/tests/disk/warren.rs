@@ -36,7 +36,11 @@ impl Warren {
         let log = NamedTempFile::new().expect("a temporary file can be made");
         let named = env::var_os("WARREN_BIN").map(|path| workspace().join(path));
         let mut command = Command::new(named.unwrap_or_else(|| built("warren")));
-        command.args(["--port", "0", "--data"]).arg(data).args(arguments).env("NO_COLOR", "1");
+        command
+            .args(["--port", "0", "--http-port", "0", "--data"])
+            .arg(data)
+            .args(arguments)
+            .env("NO_COLOR", "1");
         for (variable, _) in env::vars_os() {
             if variable.to_string_lossy().starts_with("WARREN_") && variable != "WARREN_LOG" {
                 command.env_remove(variable);

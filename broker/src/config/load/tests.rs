@@ -73,6 +73,9 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("tls.client_ca", "\"ca.pem\"", "ca.pem"),
         ("tls.require_client_cert", "false", "false"),
         ("tls.min_version", "\"1.3\"", "1.3"),
+        ("http.enabled", "false", "false"),
+        ("http.bind", "[\"0.0.0.0\"]", "0.0.0.0"),
+        ("http.port", "0", "0"),
         ("data.folder", "\"\"", ""),
         ("store.sync", "\"interval=100ms\"", "interval=100"),
         ("log.level", "\"debug\"", "debug"),
@@ -129,7 +132,7 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
         ("listen.colour = 1\n", "f:1: unknown key 'listen.colour'; valid keys here: bind, port, plaintext"),
         (
             "# c\n[limit]\nmemory = 1\n",
-            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, tls, data, store, log, server, auth, limits",
+            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, tls, http, data, store, log, server, auth, limits",
         ),
         ("port = 5672\n", "f:1: key 'port' belongs into section [listen]"),
         (

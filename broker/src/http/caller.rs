@@ -1,0 +1,237 @@
+//! [`Caller`]: who makes a request, and the tags that a route asks for.
+//!
+//! Over TCP a caller proves who it is with a name and a password in every request (Basic), under the same rules as over AMQP. Over the
+//! socket in the data folder it is a local administrator. Texts and status codes are RabbitMQ's.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Api;
+use super::error::ApiError;
+use crate::access::{Tag, Tags};
+use crate::limits::{ACCESS_NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
+use crate::server::admin::Admin;
+
+/// What a caller over the local socket is called where a name is asked for.
+const LOCAL_NAME: &str = "local";
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Over the network.
+    Tcp(IpAddr),
+    /// Over the socket in the data folder.
+    Local,
+}
+
+/// Who makes a request: somebody with a tag that lets them use the API at all.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(Arc<Identity>);
+
+#[derive(Debug)]
+struct Identity {
+    /// `None` for a local administrator, who is no user.
+    user: Option<String>,
+    tags: Tags,
+}
+
+impl Caller {
+    fn local() -> Self {
+        Self(Arc::new(Identity { user: None, tags: Tags::new([Tag::Administrator.name()]) }))
+    }
+
+    /// The user, or what to call a local administrator.
+    pub(super) fn name(&self) -> &str {
+        self.0.user.as_deref().unwrap_or(LOCAL_NAME)
+    }
+
+    /// The tags.
+    pub(super) fn tags(&self) -> &Tags {
+        &self.0.tags
+    }
+
+    /// Whether a route for this tag is open.
+    pub(super) fn has(&self, tag: Tag) -> bool {
+        self.0.tags.permit(tag)
+    }
+
+    /// Whether it is this user, or may do everything.
+    pub(super) fn is_or_administers(&self, user: &str) -> bool {
+        self.has(Tag::Administrator) || self.0.user.as_deref() == Some(user)
+    }
+
+    /// Whether what is in a virtual host can be looked at: by who has permissions there, and by monitors.
+    pub(super) fn sees(&self, admin: &Admin, vhost: &str) -> bool {
+        self.has(Tag::Monitoring) || self.may_enter(admin, vhost)
+    }
+
+    /// Whether it has permissions in a virtual host. Administrators need them, too; local ones do not.
+    pub(super) fn may_enter(&self, admin: &Admin, vhost: &str) -> bool {
+        self.0.user.as_deref().is_none_or(|user| admin.may_enter(user, vhost))
+    }
+
+    /// Lets only those pass who have permissions in a virtual host.
+    pub(super) fn enter(&self, admin: &Admin, vhost: &str) -> Result<(), ApiError> {
+        match self.may_enter(admin, vhost) {
+            true => Ok(()),
+            false => Err(ApiError::not_authorised("User not authorised to access virtual host")),
+        }
+    }
+
+    /// Lets only those pass who may look at a virtual host.
+    pub(super) fn see(&self, admin: &Admin, vhost: &str) -> Result<(), ApiError> {
+        match self.sees(admin, vhost) {
+            true => Ok(()),
+            false => Err(ApiError::not_authorised("User not authorised to access virtual host")),
+        }
+    }
+
+    fn need(&self, tag: Tag, reason: &str) -> Result<(), ApiError> {
+        if self.has(tag) { Ok(()) } else { Err(ApiError::not_authorised(reason)) }
+    }
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(ApiError::login_failed)
+    }
+}
+
+/// A caller who is an administrator: a route that takes one is for administrators only.
+#[derive(Debug, Clone)]
+pub(super) struct Administrator(pub(super) Caller);
+
+impl FromRequestParts<Api> for Administrator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        caller.need(Tag::Administrator, "Not administrator user").map(|()| Self(caller))
+    }
+}
+
+/// A caller who may look at the broker as a whole.
+#[derive(Debug, Clone)]
+pub(super) struct Monitor(pub(super) Caller);
+
+impl FromRequestParts<Api> for Monitor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        caller.need(Tag::Monitoring, "Not monitor user").map(|()| Self(caller))
+    }
+}
+
+/// A caller who may make policies.
+#[derive(Debug, Clone)]
+pub(super) struct Policymaker(pub(super) Caller);
+
+impl FromRequestParts<Api> for Policymaker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        caller.need(Tag::Policymaker, "Not policymaker user").map(|()| Self(caller))
+    }
+}
+
+/// Finds out who makes a request, before anything else of it is looked at.
+pub(super) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    // A request's body cannot be shared, so what is looked at is taken out first.
+    let peer = request.extensions().get::<Peer>().copied();
+    let sent = request.headers().get(header::AUTHORIZATION).cloned();
+    match identify(&api, peer, sent).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(response) => response,
+    }
+}
+
+async fn identify(api: &Api, peer: Option<Peer>, sent: Option<HeaderValue>) -> Result<Caller, Response> {
+    let peer = match peer {
+        Some(Peer::Tcp(peer)) => peer,
+        Some(Peer::Local) => return Ok(Caller::local()),
+        None => return Err(ApiError::internal().into_response()),
+    };
+    let Some(sent) = sent else {
+        // Not a refused login: browsers and libraries ask like this first.
+        let mut response = ApiError::login_failed().into_response();
+        *response.body_mut() = axum::body::Body::empty();
+        return Err(response);
+    };
+    let Some((name, password)) = sent.to_str().ok().and_then(basic) else {
+        return Err(ApiError::login_failed().into_response());
+    };
+    let caller = login(api, name, password, peer).await.map_err(ApiError::into_response)?;
+    caller.need(Tag::Management, "Not management user").map_err(ApiError::into_response)?;
+    Ok(caller)
+}
+
+async fn login(api: &Api, name: String, password: Vec<u8>, peer: IpAddr) -> Result<Caller, ApiError> {
+    let checked = match api.admin.authenticate_at_once(&name, &password, peer) {
+        Some(checked) => checked,
+        None => {
+            let _slot = api.admin.hashing_slots().acquire_owned().await.map_err(|_| ApiError::internal())?;
+            let (admin, name) = (api.admin.clone(), name.clone());
+            tokio::task::spawn_blocking(move || admin.authenticate(&name, &password, peer))
+                .await
+                .map_err(|_| ApiError::internal())?
+        }
+    };
+    match checked {
+        Ok(user) => Ok(Caller(Arc::new(Identity { user: Some(user.name.clone()), tags: user.tags.clone() }))),
+        Err(reason) => {
+            tracing::warn!(%peer, user = ?name, %reason, "login refused (HTTP)");
+            tokio::time::sleep(api.admin.login_failure_delay()).await;
+            Err(ApiError::login_failed())
+        }
+    }
+}
+
+/// Name and password of `Basic bmFtZTpwYXNzd29yZA==`.
+fn basic(header: &str) -> Option<(String, Vec<u8>)> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let bytes = STANDARD.decode(credentials.trim()).ok()?;
+    let colon = bytes.iter().position(|&byte| byte == b':')?;
+    let (name, password) = (&bytes[..colon], &bytes[colon + 1..]);
+    if name.len() > ACCESS_NAME_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX {
+        return None;
+    }
+    Some((String::from_utf8(name.to_vec()).ok()?, password.to_vec()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_read_whatever_is_in_the_password() {
+        let read = |text: &str| basic(&format!("Basic {}", STANDARD.encode(text)));
+        assert_eq!(read("a:b").unwrap(), ("a".to_owned(), b"b".to_vec()));
+        assert_eq!(read("a:b:c").unwrap().1, b"b:c");
+        assert_eq!(read("a:").unwrap().1, b"");
+        assert_eq!(read("a"), None);
+        assert_eq!(basic("Bearer YTpi"), None);
+        assert_eq!(basic("basic YTpi").unwrap().0, "a");
+        assert_eq!(basic("Basic !"), None);
+        assert_eq!(basic("Basic"), None);
+        assert_eq!(read(&format!("{}:x", "n".repeat(256))), None);
+    }
+}

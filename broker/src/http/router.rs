@@ -1,0 +1,68 @@
+//! All routes, and what holds for each of them: who may call at all, and what every answer carries.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use tower_service::Service as _;
+
+use super::error::ApiError;
+use super::{Api, caller, routes, same_origin};
+
+/// What every answer carries: it is for who asked, now, and nothing that a page of somebody else's can use.
+const HEADERS: [(HeaderName, HeaderValue); 3] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::VARY, HeaderValue::from_static("accept, accept-encoding, origin")),
+];
+
+/// The routes below `/api`. A resource is a file in `routes` and a line here.
+pub(super) fn router(api: Api) -> Router {
+    let resources = Router::new()
+        .merge(routes::limits::routes())
+        .merge(routes::permissions::routes())
+        .merge(routes::users::routes())
+        .merge(routes::whoami::routes());
+    // Who asks is found out before anything else is, but only where there is something.
+    let resources = resources
+        .route_layer(middleware::from_fn_with_state(api.clone(), caller::authenticate))
+        .route_layer(middleware::from_fn(same_origin::check));
+    Router::new().nest("/api", resources).fallback(async || ApiError::not_found()).with_state(api)
+}
+
+/// Answers one request.
+pub(super) async fn answer(mut router: Router, mut request: Request) -> Result<Response, Infallible> {
+    without_trailing_slash(&mut request);
+    let mut response = router.call(request).await?;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = ApiError::method_not_allowed().into_response();
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+/// `/api/users/` is `/api/users`, as with RabbitMQ.
+fn without_trailing_slash(request: &mut Request<Body>) {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() == path.len() || trimmed.is_empty() {
+        return;
+    }
+    let with_query = match request.uri().query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    if let Ok(uri) = Uri::try_from(with_query) {
+        *request.uri_mut() = uri;
+    }
+}

@@ -1,0 +1,4 @@
+//! The HTTP API of a broker process, as a plain HTTP client sees it.
+
+mod client;
+mod frame;
