@@ -11,6 +11,7 @@ mod http;
 pub mod limits;
 pub mod server;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod wire;
 
