@@ -300,6 +300,18 @@ impl Queue {
         u32::try_from(self.unacked.len()).unwrap_or(u32::MAX)
     }
 
+    /// The bytes of the bodies of messages that are delivered and not settled.
+    #[must_use]
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked.body_bytes()
+    }
+
+    /// Whether a consumer is the one that receives messages, where only one does; all others receive some.
+    #[must_use]
+    pub fn is_active(&self, consumer: ConsumerId) -> bool {
+        self.consumers.is_active(consumer)
+    }
+
     /// Consumers, active or not.
     #[must_use]
     pub fn consumer_count(&self) -> u32 {

@@ -3,6 +3,16 @@
 //! Every change is in the store's hands when a method returns, and holds for connections that are already open: what a user is
 //! permitted is judged anew from the next method on, and who is deleted is disconnected.
 
+mod actor;
+mod connections;
+mod measures;
+mod overview;
+mod queues;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod topology;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +29,13 @@ use crate::server::access::LoginRefused;
 use crate::server::shared::Shared;
 
 pub use crate::server::sessions::Used;
+pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
+pub use connections::{ConnectionView, ConsumerView};
+pub use measures::{Measure, Windows};
+pub(super) use overview::Facts;
+pub use overview::{ListenerView, NodeView, OverviewView};
+pub use queues::QueueView;
+pub use topology::{BindingView, EndKind, ExchangeView};
 
 /// A handle to a running broker. Cheap to clone; does not keep the broker from stopping.
 ///

@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Poll::Ready(written) => written?,
                 Poll::Pending => break,
             };
-            self.driver.out().advance(written);
+            self.driver.handle_written(written);
             written_any = true;
         }
         if written_any {

@@ -40,6 +40,9 @@ pub struct Driver {
     /// All is said and the peer does not read it: until then.
     give_up_at: Option<Instant>,
     now: Instant,
+    /// Bytes that came from the socket and went to it.
+    received: u64,
+    sent: u64,
 }
 
 impl Driver {
@@ -52,7 +55,7 @@ impl Driver {
     pub(super) fn with_place(shared: &Arc<Shared>, place: Place, peer: IpAddr, now: Instant) -> Self {
         let outbox = Arc::new(Outbox::default());
         let id = shared.enter(&outbox);
-        let executor = Executor::new(shared.clone(), id, peer, place, outbox.clone());
+        let executor = Executor::new(shared.clone(), id, peer, Some(place), outbox.clone());
         let session = Connection::new(shared.session_config(), now);
         Self {
             session,
@@ -66,12 +69,25 @@ impl Driver {
             store_behind: None,
             give_up_at: None,
             now,
+            received: 0,
+            sent: 0,
         }
     }
 
     /// Tells where the connection runs, for those who ask for its name.
     pub fn set_endpoints(&mut self, peer: SocketAddr, local: SocketAddr) {
         self.executor.set_endpoints(Endpoints { peer, local });
+    }
+
+    /// Tells that the connection is encrypted.
+    pub fn set_encrypted(&mut self) {
+        self.executor.set_encrypted();
+    }
+
+    /// So many bytes of [`Driver::out`] were written to the socket.
+    pub fn handle_written(&mut self, bytes: usize) {
+        self.session.out().advance(bytes);
+        self.sent += bytes as u64;
     }
 
     /// Where others leave events for this connection.
@@ -108,12 +124,17 @@ impl Driver {
                 break;
             }
         }
+        self.received += consumed as u64;
         if self.session.is_finished() { input.len() } else { consumed }
     }
 
     /// Hands waiting events to the session while there is room for what they make it write. Says whether there were any.
     pub fn handle_events(&mut self) -> bool {
         self.outbox.take(&mut self.waiting);
+        for answer in self.waiting.asked.drain(..) {
+            // Who asked may have given up.
+            let _ = answer.send(self.executor.report(&self.session));
+        }
         let mut any = self.handle_login();
         loop {
             let has_room = self.session.out().len() < OUT_BUFFER_HIGH_BYTES;
@@ -166,6 +187,7 @@ impl Driver {
         let session = &mut self.session;
         self.executor.end_round(|channel, number, outcome| session.handle_confirm(channel, number, outcome));
         self.session.flush_confirms();
+        self.executor.count_bytes(self.received, self.sent);
         self.book_memory();
         if self.is_finished() {
             self.disconnect();
@@ -271,6 +293,7 @@ impl Driver {
                 }
                 next = answer.and_then(|result| self.session.handle_reply(channel, result));
                 if opens && self.session.is_open() {
+                    self.executor.enter_census(&self.session.details());
                     self.executor.tell_opened(&self.session.details());
                 }
             } else if ended.is_empty() {

@@ -9,8 +9,10 @@ mod bindings;
 mod consume;
 mod internal;
 mod login;
+mod operator;
 mod permit;
 mod publish;
+mod report;
 mod routes;
 mod sources;
 mod tell;
@@ -25,6 +27,7 @@ use crate::engine::ConnectionId;
 use crate::error::AmqpError;
 use crate::server::access::User;
 use crate::server::admission::Place;
+use crate::server::census::{Traffic, count};
 use crate::server::endpoints::Endpoints;
 use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
@@ -32,8 +35,9 @@ use crate::server::random::Chance;
 use crate::server::shared::Shared;
 use crate::server::vhost::VHost;
 use crate::session::action::{
-    Action, ChannelId, Delivery, Durability, NO_SLOT, PublishOutcome, Reply, Settle, SourceId,
+    Action, ChannelId, Delivery, Durability, NO_SLOT, PublishOutcome, Reply, Settle, Settlement, SourceId,
 };
+use crate::stats::tally::Tally;
 use crate::store::Epoch;
 use crate::wire::message::Message;
 
@@ -41,6 +45,7 @@ use batch::Batch;
 pub(super) use internal::publish_internally;
 use login::LoginState;
 use permit::HeldRights;
+pub(super) use report::{ConnectionReport, ConsumerReport};
 use routes::RouteCache;
 use sources::Sources;
 use tell::Announced;
@@ -55,12 +60,19 @@ pub(super) struct Executor {
     connection: ConnectionId,
     peer: IpAddr,
     /// Among all connections, until this one is over.
-    place: Place,
+    place: Option<Place>,
     /// Both ends of the socket, where there is one.
     endpoints: Option<Endpoints>,
     outbox: Arc<Outbox>,
     login: LoginState,
     user: Option<User>,
+    /// How its client proved who it is.
+    mechanism: &'static str,
+    /// TLS is spoken.
+    encrypted: bool,
+    /// What this connection counts, and where it tells it.
+    tally: Tally,
+    traffic: Arc<Traffic>,
     /// What was told of the connection when it was opened, if it was told at all.
     announced: Option<Box<Announced>>,
     vhost: Option<Arc<VHost>>,
@@ -88,7 +100,7 @@ impl Executor {
         shared: Arc<Shared>,
         connection: ConnectionId,
         peer: IpAddr,
-        place: Place,
+        place: Option<Place>,
         outbox: Arc<Outbox>,
     ) -> Self {
         Self {
@@ -100,6 +112,10 @@ impl Executor {
             outbox,
             login: LoginState::Done,
             user: None,
+            mechanism: "",
+            encrypted: false,
+            tally: Tally::default(),
+            traffic: Arc::default(),
             announced: None,
             vhost: None,
             rights: HeldRights::default(),
@@ -164,6 +180,7 @@ impl Executor {
             Action::CloseChannel { channel, sources, unacked } => {
                 self.close_channel(channel, &sources, unacked);
                 self.shared.sessions.close_channel(self.connection);
+                count(&self.shared.census.churn.channels_closed);
                 None
             }
             Action::Publish(_) | Action::CheckPublish(_) | Action::Settle(_) => None,
@@ -188,18 +205,26 @@ impl Executor {
             let durability = if pending.stored { stored } else { Durability::Immediate };
             let outcome = match pending.refused {
                 true => PublishOutcome::Rejected,
-                false => PublishOutcome::Accepted(durability),
+                false => {
+                    self.tally.confirm += 1;
+                    PublishOutcome::Accepted(durability)
+                }
             };
             confirmed(pending.channel, pending.number, outcome);
         }
         self.epoch = Epoch::default();
+        self.traffic.tally.store(&self.tally);
     }
 
     /// Called when the session takes a delivery out of the outbox: its place in the consumer's window is free again.
     pub(super) fn handed_over(&mut self, delivery: &Delivery) {
         if delivery.reference.slot == NO_SLOT {
             self.handed_over_bytes += delivery.message.memory_bytes();
+            self.tally.deliver_no_ack += 1;
+        } else {
+            self.tally.deliver += 1;
         }
+        self.tally.redeliver += u64::from(delivery.redelivered);
         if self.is_traced() {
             self.trace_handed_over(delivery);
         }
@@ -248,6 +273,7 @@ impl Executor {
         }
         self.tell_closed();
         self.shared.sessions.leave(self.connection);
+        self.shared.census.leave(self.connection, &self.tally);
         self.shared.leave(self.connection);
     }
 
@@ -302,6 +328,9 @@ impl Executor {
 
     /// Notes settlements for the next time that their queues are visited.
     fn settle(&mut self, settle: &Settle) {
+        if settle.settlement == Settlement::Ack {
+            self.tally.ack += settle.deliveries.len() as u64;
+        }
         for reference in &settle.deliveries {
             let Some(source) = self.sources.get_mut(reference.source) else { continue };
             debug_assert!(source.outstanding > 0, "a delivery was settled that is not outstanding");

@@ -69,7 +69,7 @@ fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok();
     if let Some(place) = admit(peer, shared) {
-        tokio::spawn(task(stream, place, peer, local, shared));
+        tokio::spawn(task(stream, place, (peer, local), Encrypted::No, shared));
     }
 }
 
@@ -85,7 +85,7 @@ async fn serve_tls(tls: Arc<TlsSetup>, stream: TcpStream, peer: SocketAddr, shar
             return;
         }
     };
-    let task = shared.upgrade().map(|shared| task(stream, place, peer, local, &shared));
+    let task = shared.upgrade().map(|shared| task(stream, place, (peer, local), Encrypted::Yes, &shared));
     drop(shared);
     if let Some(task) = task {
         task.await;
@@ -107,17 +107,27 @@ fn admit(peer: SocketAddr, shared: &Shared) -> Option<Place> {
     place
 }
 
+/// Whether TLS is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encrypted {
+    Yes,
+    No,
+}
+
 /// The task of a connection.
 fn task<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     place: Place,
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
+    (peer, local): (SocketAddr, Option<SocketAddr>),
+    encrypted: Encrypted,
     shared: &Arc<Shared>,
 ) -> ConnectionTask<S> {
     let mut driver = Driver::with_place(shared, place, peer.ip(), Instant::now());
     if let Some(local) = local {
         driver.set_endpoints(peer, local);
+    }
+    if encrypted == Encrypted::Yes {
+        driver.set_encrypted();
     }
     ConnectionTask::new(stream, peer, driver)
 }

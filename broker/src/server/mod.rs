@@ -8,6 +8,7 @@ pub mod access;
 pub mod admin;
 mod admission;
 pub mod alarms;
+mod census;
 mod connection;
 mod dead_letters;
 pub mod disk_monitor;
@@ -139,7 +140,7 @@ impl Broker {
     /// while another address works.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let tls = TlsSetup::new(&config.tls, config.limits.handshake_timeout)?;
-        let addrs = |listeners: &[TcpListener]| {
+        let addrs = |listeners: &[TcpListener]| -> Vec<SocketAddr> {
             listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
         };
         let plain = match config.listen.plaintext {
@@ -167,6 +168,11 @@ impl Broker {
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
         dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
         events::Events::start(&shared).map_err(StartError::Thread)?;
+        census::Census::start(&shared).map_err(StartError::Thread)?;
+        shared.census.note(admin::Facts {
+            started: Instant::now(),
+            listeners: listeners_of(&local_addrs, &tls_addrs, &tcp),
+        });
         let local_socket = config.data.folder.as_deref().and_then(http::open_local);
         let http = serve_http(&shared, tcp, local_socket.as_ref()).map_err(StartError::Thread)?;
         let accept = |listener, tls| tokio::spawn(listener::accept_loop(listener, tls, shared.clone()));
@@ -266,6 +272,19 @@ impl Drop for Broker {
         self.stop_accepting();
         self.shared.kill_all();
     }
+}
+
+fn listeners_of(
+    plain: &[SocketAddr],
+    encrypted: &[SocketAddr],
+    http: &[std::net::TcpListener],
+) -> Vec<admin::ListenerView> {
+    let http: Vec<SocketAddr> = http.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let all = [("amqp", plain), ("amqp/ssl", encrypted), ("http", http.as_slice())];
+    let view = |(protocol, addresses): (&'static str, &[SocketAddr])| {
+        addresses.iter().map(move |&address| admin::ListenerView { protocol, address }).collect::<Vec<_>>()
+    };
+    all.into_iter().flat_map(view).collect()
 }
 
 /// The state that a broker with these settings starts from, if it has no data folder.

@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::task::Waker;
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use crate::server::access::{LoginRefused, User};
+use crate::server::executor::ConnectionReport;
 use crate::session::action::Event;
 
 /// The events that wait for one connection, and the way to wake its task.
@@ -30,13 +32,15 @@ pub(super) struct Waiting {
     pub(super) deliveries: VecDeque<Event>,
     /// What concerns the connection itself (alarms, durability, its end) or the end of a channel: at once, whatever waits in front of it.
     pub(super) news: VecDeque<Event>,
+    /// Who wants to know how the connection is doing.
+    pub(super) asked: Vec<Sender<ConnectionReport>>,
     /// How a login ended that was checked elsewhere.
     pub(super) login: Option<Result<User, LoginRefused>>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.deliveries.is_empty() && self.news.is_empty() && self.login.is_none()
+        self.deliveries.is_empty() && self.news.is_empty() && self.login.is_none() && self.asked.is_empty()
     }
 }
 
@@ -54,6 +58,11 @@ impl Outbox {
     /// Says how the connection's login ended.
     pub(super) fn push_login(&self, result: Result<User, LoginRefused>) {
         self.add(|waiting| waiting.login = Some(result));
+    }
+
+    /// Asks how the connection is doing. It answers when it comes to it, or never if it ends before.
+    pub(super) fn ask(&self, answer: Sender<ConnectionReport>) {
+        self.add(|waiting| waiting.asked.push(answer));
     }
 
     /// Adds, and wakes the connection's task if nothing had waited.
@@ -81,6 +90,7 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         self.pending.store(false, Ordering::Release);
         into.news.append(&mut waiting.news);
+        into.asked.append(&mut waiting.asked);
         if let Some(login) = waiting.login.take() {
             into.login = Some(login);
         }

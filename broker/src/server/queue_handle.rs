@@ -24,6 +24,7 @@ use crate::server::outbox::Outbox;
 use crate::server::pager::Pager;
 use crate::server::timers::Timers;
 use crate::session::action::{Settlement, SourceId};
+use crate::stats::tally::Tally;
 use crate::store::{Epoch, Kept, Store};
 use crate::wire::message::Message;
 use crate::wire::properties::has_expiration;
@@ -31,6 +32,7 @@ use crate::wire::properties::has_expiration;
 mod dead;
 mod effects;
 mod limit;
+mod look;
 mod paging;
 mod staged;
 mod targets;
@@ -40,6 +42,7 @@ use dead::Dead;
 pub(super) use dead::DeadMessage;
 use effects::with_delivery_count;
 pub(super) use limit::ChannelLimit;
+pub(super) use look::QueueLook;
 use staged::Staged;
 use targets::Targets;
 use timing::Timing;
@@ -69,6 +72,7 @@ struct State {
     has_expirations: bool,
     timing: Timing,
     dead: Option<Box<Dead>>,
+    tally: Tally,
 }
 
 /// An engine queue with its lock, its consumers' outboxes and its store.
@@ -80,6 +84,8 @@ pub struct SharedQueue {
     deleted: AtomicBool,
     /// Mirrors the queue's settings for those who look without the lock.
     may_reject: AtomicBool,
+    /// When it was declared or restored, in milliseconds since 1970.
+    made_ms: u64,
     state: Mutex<State>,
 }
 
@@ -219,8 +225,10 @@ impl SharedQueue {
             has_expirations: false,
             timing: Timing::default(),
             dead: None,
+            tally: Tally::default(),
         };
         let deleted = AtomicBool::new(false);
+        let made_ms = backing.timers.now_ms();
         let may_reject =
             AtomicBool::new(options.settings.as_ref().is_some_and(|settings| settings.may_reject()));
         let handle = Arc::new_cyclic(|this| Self {
@@ -230,6 +238,7 @@ impl SharedQueue {
             this: this.clone(),
             deleted,
             may_reject,
+            made_ms,
             state: Mutex::new(state),
         });
         handle.touch();
@@ -272,6 +281,7 @@ impl SharedQueue {
         self.with_state(|state| {
             let State { queue, targets, effects, appended, has_expirations, .. } = state;
             let deleted = queue.is_deleted();
+            state.tally.publish += batch.publishes.len() as u64;
             for (place, message) in batch.publishes.drain(..).enumerate() {
                 let stored = self.options.durable && message.is_persistent() && !deleted;
                 if stored && has_expiration(message.properties()) && !*has_expirations {
@@ -287,6 +297,8 @@ impl SharedQueue {
                     (Enqueued::Refused, _) => batch.refused.push(place),
                 }
             }
+            state.tally.publish -= batch.refused.len() as u64;
+            state.tally.ack += batch.settles[place_of(Settlement::Ack)].len() as u64;
             let mut epoch = Epoch::default();
             state.kept |= !state.appended.is_empty();
             state.appended.drain(|level, appended| {
@@ -385,7 +397,9 @@ impl SharedQueue {
         loop {
             let taken = self.with_state(|state| {
                 self.note_use(state);
-                let mut taken = state.queue.take(ack_mode, self.now_ms(), &mut state.effects)?;
+                let taken = state.queue.take(ack_mode, self.now_ms(), &mut state.effects);
+                look::count_taken(&mut state.tally, &taken, ack_mode);
+                let mut taken = taken?;
                 if taken.delivery_count > 0 {
                     taken.message = with_delivery_count(&taken.message, taken.delivery_count);
                 }

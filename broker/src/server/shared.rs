@@ -14,6 +14,7 @@ use crate::error::AmqpError;
 use crate::server::access::AccessControl;
 use crate::server::admission::{Admission, AdmissionLimits};
 use crate::server::alarms::{Alarm, Alarms, Connected};
+use crate::server::census::Census;
 use crate::server::dead_letters::DeadLetters;
 use crate::server::durable_waiters::DurableWaiters;
 use crate::server::events::Events;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub(super) admission: Arc<Admission>,
     /// How many queues there may be.
     pub(super) queue_limit: QueueLimit,
+    /// Who is connected, and what is counted.
+    pub(super) census: Arc<Census>,
     /// Where persistent messages go.
     pub store: Arc<dyn Store>,
     /// What the queues hold.
@@ -96,8 +99,9 @@ impl Shared {
             told.0.advance(durable);
             told.1.advance(durable);
         }));
+        let census = Arc::new(Census::new(session_config.clock));
         let vhosts: HashMap<String, Arc<VHost>> = access.read(|directory| {
-            let new = |name: &str| Arc::new(VHost::new(name, store.clone(), events.clone()));
+            let new = |name: &str| Arc::new(VHost::new(name, store.clone(), events.clone(), census.clone()));
             directory.vhosts().map(|(name, _)| (name.to_owned(), new(name))).collect()
         });
         let (clock, limits) = (session_config.clock, &config.limits);
@@ -110,6 +114,7 @@ impl Shared {
             running: Running::new(config),
             access,
             sessions: Sessions::default(),
+            census,
             store,
             histories: Arc::new(HistoryBudget::new(HISTORIES_PART, memory.clone())),
             memory,
@@ -164,7 +169,7 @@ impl Shared {
 
     /// Adds a vhost that has nothing in it.
     pub(super) fn add_vhost(&self, name: &str) {
-        let vhost = VHost::new(name, self.store.clone(), self.events.clone());
+        let vhost = VHost::new(name, self.store.clone(), self.events.clone(), self.census.clone());
         self.vhosts.write().insert(name.to_owned(), Arc::new(vhost));
     }
 
@@ -203,6 +208,11 @@ impl Shared {
     /// Ids from here on belong to queues that were restored.
     pub fn skip_queue_ids(&self, highest: QueueId) {
         self.next_id.fetch_max(highest.0.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// An id for somebody who acts without a connection.
+    pub(super) fn new_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
     /// An id for a new queue.
@@ -321,6 +331,7 @@ impl Drop for Shared {
             events.close();
         }
         self.timers.close();
+        self.census.close();
         self.dead_letters.close();
     }
 }

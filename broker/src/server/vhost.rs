@@ -11,6 +11,7 @@ use crate::engine::exchange::ExchangeKind;
 use crate::engine::policy::PolicyKind;
 use crate::engine::queue::Removed;
 use crate::engine::topology::{Outcome, PolicyChange, Topology};
+use crate::server::census::{Census, count};
 use crate::server::events::{EVENT_EXCHANGE, EVENT_VHOST, Events, INTERNAL_USER, fields};
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::store::Store;
@@ -31,6 +32,7 @@ pub struct VHost {
     /// What is published and delivered here is told to `amq.rabbitmq.trace`.
     traced: AtomicBool,
     events: Option<Arc<Events>>,
+    census: Arc<Census>,
 }
 
 /// What the vhost's lock protects.
@@ -47,7 +49,7 @@ pub struct Registry {
 impl VHost {
     /// A vhost with the pre-declared exchanges only. What of it is durable goes to `store`.
     #[must_use]
-    pub fn new(name: &str, store: Arc<dyn Store>, events: Option<Arc<Events>>) -> Self {
+    pub fn new(name: &str, store: Arc<dyn Store>, events: Option<Arc<Events>>, census: Arc<Census>) -> Self {
         let mut registry =
             Registry { topology: Topology::new(name), replies: HashMap::new(), deleted: false };
         if events.is_some() {
@@ -64,6 +66,7 @@ impl VHost {
             policy_change: Mutex::new(()),
             traced: AtomicBool::new(false),
             events,
+            census,
         }
     }
 
@@ -128,6 +131,7 @@ impl VHost {
             }
             let removed = delete(queue)?;
             registry.topology.remove_queue(&queue.options().name);
+            count(&self.census.churn.queues_deleted);
             Ok(removed)
         })
     }

@@ -474,7 +474,10 @@ impl Channel {
     }
 }
 
+mod details;
 mod requests;
+
+pub use details::ChannelDetails;
 
 fn blame(error: AmqpError, class_id: u16, method_id: u16) -> AmqpError {
     if error.class_id == 0 { error.at(class_id, method_id) } else { error }

@@ -13,6 +13,7 @@ use foldhash::fast::FixedState;
 
 use super::action::{Action, ChannelId};
 use super::alarm::{Alarm, Notice};
+pub use super::channel::ChannelDetails;
 use super::channel::{Channel, Context, Step};
 use super::config::SessionConfig;
 use super::consumers::Sources;
@@ -464,5 +465,13 @@ impl Connection {
             State::Finished(_) => "closed",
         };
         ConnectionDetails { peer: &self.peer, channels: self.open_channels, state }
+    }
+
+    /// Its open channels, in no particular order.
+    pub fn channel_details(&self) -> impl Iterator<Item = ChannelDetails> {
+        self.channels.values().filter_map(|slot| match slot {
+            Slot::Open(channel) => Some(channel.details()),
+            Slot::Closing => None,
+        })
     }
 }

@@ -11,6 +11,7 @@ pub mod names;
 pub mod peer;
 
 mod alarm;
+mod assemble;
 mod channel;
 mod confirms;
 mod consumers;
@@ -27,4 +28,5 @@ mod unacked;
 #[cfg(test)]
 mod testing;
 
+pub use assemble::assemble;
 pub use faults::login_refused;

@@ -23,6 +23,11 @@ impl Qos {
         self.prefetch
     }
 
+    /// The limit of the channel.
+    pub(super) fn channel_limit(&self) -> u16 {
+        self.channel_limit
+    }
+
     /// Takes `basic.qos` and returns the new channel-wide limit if that changed.
     ///
     /// `global=false` also removes a channel-wide limit set earlier, as in RabbitMQ.

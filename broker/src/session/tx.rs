@@ -37,6 +37,11 @@ impl Transaction {
         Ok(())
     }
 
+    /// Publishes, and deliveries to settle, that wait for the commit.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.publishes.len(), self.items - self.publishes.len())
+    }
+
     /// What the messages of its publishes occupy in memory.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

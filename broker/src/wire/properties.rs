@@ -15,8 +15,10 @@ use super::table::{check_table, decode_table, encode_table, fields, malformed_ut
 use crate::error::AmqpError;
 
 mod all;
+mod build;
 
 pub use all::to_table;
+pub use build::from_table;
 
 const CLASS_BASIC: u16 = 60;
 const METHOD_PUBLISH: u16 = 40;

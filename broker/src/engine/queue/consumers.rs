@@ -199,6 +199,11 @@ impl Consumers {
         (consumer.ack_mode == AckMode::Manual).then_some(consumer.unacked)
     }
 
+    /// Whether it is there and receives messages in its turn.
+    pub(super) fn is_active(&self, id: ConsumerId) -> bool {
+        self.find(id).is_some_and(|index| !self.single_active || self.active == index)
+    }
+
     /// Who this is, if it is still there.
     pub(super) fn id(&self, key: ConsumerKey) -> Option<ConsumerId> {
         match self.slots.get(key.index as usize)? {

@@ -118,11 +118,13 @@ pub(super) struct UnackedMessages {
     oldest_free: u32,
     newest_free: u32,
     occupied: u32,
+    /// Of the messages.
+    body_bytes: u64,
 }
 
 impl Default for UnackedMessages {
     fn default() -> Self {
-        Self { slots: Vec::new(), oldest_free: NONE, newest_free: NONE, occupied: 0 }
+        Self { slots: Vec::new(), oldest_free: NONE, newest_free: NONE, occupied: 0, body_bytes: 0 }
     }
 }
 
@@ -131,10 +133,16 @@ impl UnackedMessages {
         self.occupied as usize
     }
 
+    /// The bytes of their bodies.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
     /// Keeps a message and names its slot.
     pub(super) fn insert(&mut self, unacked: UnackedMessage) -> u32 {
         let UnackedMessage { level, seq, message, holder, returned, stored } = unacked;
         let (place, note) = (Place::new(level, seq), Note::new(holder, returned, stored));
+        self.body_bytes += message.body().len() as u64;
         let occupied = Slot::Occupied { place, message, note };
         self.occupied += 1;
         let slot = self.oldest_free;
@@ -175,6 +183,7 @@ impl UnackedMessages {
         }
         self.newest_free = slot;
         self.occupied -= 1;
+        self.body_bytes -= message.body().len() as u64;
         self.give_back();
         let (holder, returned, stored) = (note.holder(), note.returned(), note.is_stored());
         let (level, seq) = (place.level(), place.seq());

@@ -71,6 +71,12 @@ impl<Q: Handle> Topology<Q> {
         self.policies.applied(target(options))
     }
 
+    /// All policies, to look at without the vhost's lock.
+    #[must_use]
+    pub(crate) fn all_policies(&self) -> Policies {
+        self.policies.clone()
+    }
+
     /// The queue as it was declared, with the settings that policies give it. Nothing is computed where no policy applies, which
     /// is the rule.
     #[must_use]
@@ -103,4 +109,11 @@ impl<Q: Handle> Topology<Q> {
 
 fn target(options: &QueueOptions) -> PolicyTarget<'_> {
     PolicyTarget::Queue { name: &options.name, kind: options.kind }
+}
+
+impl Policies {
+    /// The policies for a queue.
+    pub(crate) fn of_queue(&self, options: &QueueOptions) -> AppliedPolicies {
+        self.applied(target(options))
+    }
 }

@@ -8,7 +8,7 @@ use crate::access::required::Operation;
 use crate::engine::queue::{AckMode, ConsumeRefused, ConsumerSpec, QueueDeclare, QueueOptions, type_name};
 use crate::error::AmqpError;
 use crate::server::executor::Executor;
-use crate::server::executor::sources::{Kind, Source};
+use crate::server::executor::sources::{Asked, Kind, Source};
 use crate::server::queue_handle::{AfterConsumer, ChannelLimit, QueueHandle, SharedQueue};
 use crate::server::random::random_bytes;
 use crate::server::vhost::REPLY_TO_PREFIX;
@@ -36,6 +36,13 @@ impl Executor {
         let told_tag = self.tell_consumer_started(&consume, &spec);
         if let Some(source) = self.sources.get_mut(source) {
             source.told_tag = told_tag;
+            source.asked = Some(Box::new(Asked {
+                consumer_tag: consume.consumer_tag.as_str().into(),
+                exclusive: consume.exclusive,
+                ack_required: !consume.no_ack,
+                prefetch: consume.prefetch,
+                arguments: consume.arguments,
+            }));
         }
         Ok(Reply::Consuming { consumer_tag: consume.consumer_tag, source, no_ack: consume.no_ack })
     }
@@ -122,7 +129,15 @@ impl Executor {
             tracing::error!(queue = name, %error, "cannot read a message back");
             AmqpError::internal_error(format!("cannot read the messages of queue '{name}'"))
         })?;
-        let Some(taken) = taken else { return Ok(Reply::GetEmpty) };
+        let Some(taken) = taken else {
+            self.tally.get_empty += 1;
+            return Ok(Reply::GetEmpty);
+        };
+        match ack_mode {
+            AckMode::Manual => self.tally.get += 1,
+            AckMode::Automatic => self.tally.get_no_ack += 1,
+        }
+        self.tally.redeliver += u64::from(taken.redelivered);
         let source = if no_ack { SourceId(u32::MAX) } else { self.sources.get_source(&queue, channel) };
         if let Some(source) = self.sources.get_mut(source) {
             source.outstanding += 1;

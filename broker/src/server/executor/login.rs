@@ -11,6 +11,8 @@ use tokio::runtime::Handle;
 use crate::access::{UserLimits, VHostLimits};
 use crate::error::AmqpError;
 use crate::server::access::{LoginRefused, User};
+use crate::server::admission::Place;
+use crate::server::census::count;
 use crate::server::executor::{Answer, Executor};
 use crate::session::action::{ChannelId, Credentials, Mechanism, Reply};
 use crate::session::login_refused;
@@ -72,6 +74,7 @@ impl Executor {
         match result {
             Ok(user) => {
                 self.user = Some(user);
+                self.mechanism = mechanism.name();
                 self.tell_login(mechanism, &username, None);
                 Ok(Reply::Authenticated)
             }
@@ -86,7 +89,7 @@ impl Executor {
 
     /// Opens a vhost, if the user may enter it and neither has too many connections.
     pub(super) fn open_vhost(&mut self, name: &str) -> Result<Reply, AmqpError> {
-        if let Some(refusal) = self.place.refusal() {
+        if let Some(refusal) = self.place.as_ref().and_then(Place::refusal) {
             return Err(refusal.clone());
         }
         let (Some(vhost), Some(user)) = (self.shared.vhost(name), self.user.clone()) else {
@@ -113,6 +116,7 @@ impl Executor {
     /// Counts a channel, and lets it be opened if the user may have one more.
     pub(super) fn open_channel(&self, channel: ChannelId) -> Result<Reply, AmqpError> {
         self.shared.sessions.open_channel(self.connection, self.rights.limits())?;
+        count(&self.shared.census.churn.channels_created);
         self.tell_channel_opened(channel);
         Ok(Reply::ChannelOpened)
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::access::required::{Operation, Requirement, Resource};
-use crate::access::{Grant, Pattern, Permission, Rights, TopicContext, UserLimits};
+use crate::access::{Grant, Pattern, Permission, Permissions, Rights, TopicContext, UserLimits};
 use crate::error::AmqpError;
 use crate::server::access::User;
 use crate::server::executor::Executor;
@@ -55,6 +55,12 @@ impl HeldRights {
             name.clone_into(&mut self.written.borrow_mut());
         }
         allowed
+    }
+
+    /// All there are, for who is no user.
+    pub(super) fn all(user: Arc<crate::access::User>) -> Self {
+        let grant = Grant { permissions: Some(Permissions::all()), ..Grant::default() };
+        Self { rights: Some(Rights { user, grant: Some(Arc::new(grant)) }), ..Self::default() }
     }
 
     fn replace(&mut self, generation: u64, rights: Option<Rights>, vhost: &str) {

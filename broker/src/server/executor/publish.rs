@@ -128,7 +128,10 @@ impl Executor {
             let pending = PendingConfirm { channel, number, stored: gathered.stored, refused: false };
             self.batch.await_confirm(pending, guarded);
         }
-        Ok(gathered.unrouted.filter(|_| mandatory))
+        self.tally.publish += 1;
+        let returned = gathered.unrouted.filter(|_| mandatory);
+        self.tally.return_unroutable += u64::from(returned.is_some());
+        Ok(returned)
     }
 
     /// Gathers the message for the queues that its exchange and key lead to.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use amq_protocol::types::FieldTable;
 use foldhash::fast::FixedState;
 use slab::Slab;
 
@@ -24,6 +25,16 @@ pub(super) enum Kind {
     Ended,
 }
 
+/// What a client asked for with `basic.consume`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Asked {
+    pub(super) consumer_tag: Box<str>,
+    pub(super) exclusive: bool,
+    pub(super) ack_required: bool,
+    pub(super) prefetch: u16,
+    pub(super) arguments: FieldTable,
+}
+
 /// A consumer, or `basic.get` on one queue.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -36,6 +47,8 @@ pub(super) struct Source {
     pub(super) limit: Option<Arc<ChannelLimit>>,
     /// The address under which clients reach a direct reply consumer.
     pub(super) reply_address: Option<String>,
+    /// What listings show of a consumer.
+    pub(super) asked: Option<Box<Asked>>,
     /// Its consumer tag, if somebody was told that it started and is to be told of its end.
     pub(super) told_tag: Option<Box<str>>,
 }
@@ -43,7 +56,16 @@ pub(super) struct Source {
 impl Source {
     /// A source with nothing outstanding.
     pub(super) fn new(queue: QueueHandle, channel: ChannelId, kind: Kind) -> Self {
-        Self { queue, channel, kind, outstanding: 0, limit: None, reply_address: None, told_tag: None }
+        Self {
+            queue,
+            channel,
+            kind,
+            outstanding: 0,
+            limit: None,
+            reply_address: None,
+            asked: None,
+            told_tag: None,
+        }
     }
 
     /// Its consumer, while it runs.
@@ -77,6 +99,11 @@ impl Sources {
             self.by_channel.insert((channel, id));
         }
         id
+    }
+
+    /// All sources that run as consumers.
+    pub(super) fn consumers(&self) -> impl Iterator<Item = (&Source, ConsumerId)> {
+        self.slots.iter().filter_map(|(_, source)| Some((source, source.consumer()?)))
     }
 
     /// The source for `basic.get` on this queue, made if need be.

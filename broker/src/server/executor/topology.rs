@@ -10,6 +10,7 @@ use crate::engine::exchange::ExchangeOptions;
 use crate::engine::queue::{QueueDeclare, QueueOptions};
 use crate::engine::topology::{Destination, QueueName};
 use crate::error::{AmqpError, ReplyCode};
+use crate::server::census::count;
 use crate::server::executor::Executor;
 use crate::server::queue_handle::{DeleteRefused, QueueHandle, SharedQueue};
 use crate::server::random::random_bytes;
@@ -153,6 +154,11 @@ impl Executor {
             Ok::<_, AmqpError>(declared)
         })?;
         drop(turn);
+        let churn = &self.shared.census.churn;
+        count(&churn.queues_declared);
+        if declared.created {
+            count(&churn.queues_created);
+        }
         if declared.created && !ineffective.is_empty() {
             let arguments = ineffective.join(", ");
             tracing::warn!(queue = name, arguments, "these queue arguments have no effect in this version");

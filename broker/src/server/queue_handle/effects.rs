@@ -3,6 +3,7 @@
 use super::{Dead, DeadMessage, STAGED_KEPT_MAX, SharedQueue, State};
 use crate::engine::queue::Effect;
 use crate::session::action::{Delivery, DeliveryRef, Event, NO_SLOT};
+use crate::stats::tally::Tally;
 use crate::wire::message::Message;
 use crate::wire::properties::{self, Properties};
 use crate::wire::table::{TableWriter, fields};
@@ -13,7 +14,7 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 impl SharedQueue {
     /// Hands the effects of the running call to the outboxes, the store and the dead letters.
     pub(super) fn apply_effects(&self, state: &mut State) {
-        let State { queue, targets, effects, settled, returned, .. } = state;
+        let State { queue, targets, effects, settled, returned, tally, .. } = state;
         if effects.is_empty() {
             return;
         }
@@ -22,6 +23,7 @@ impl SharedQueue {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver { consumer, slot, redelivered, delivery_count, message } => {
+                    count_delivery(tally, slot, redelivered);
                     targets.stage(consumer, |source| {
                         let message = match delivery_count {
                             0 => message,
@@ -72,6 +74,15 @@ impl SharedQueue {
             self.hand_over_dead(state, given_up);
         }
     }
+}
+
+#[inline]
+fn count_delivery(tally: &mut Tally, slot: u32, redelivered: bool) {
+    match slot {
+        NO_SLOT => tally.deliver_no_ack += 1,
+        _ => tally.deliver += 1,
+    }
+    tally.redeliver += u64::from(redelivered);
 }
 
 /// The message as it is delivered after it came back so often.

@@ -42,7 +42,7 @@ fn value_of(list: &mut PropertyList<'_>, property: Property) -> Option<AMQPValue
     }
 }
 
-fn name_of(property: Property) -> &'static str {
+pub(super) fn name_of(property: Property) -> &'static str {
     match property {
         P::ContentType => "content_type",
         P::ContentEncoding => "content_encoding",
