@@ -53,6 +53,11 @@ impl Caller {
         self.0.user.as_deref().unwrap_or(LOCAL_NAME)
     }
 
+    /// The user; none for a local administrator.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.0.user.as_deref()
+    }
+
     /// The tags.
     pub(super) fn tags(&self) -> &Tags {
         &self.0.tags

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::access::AccessError;
+use crate::server::PolicyError;
 
 /// What browsers and libraries are told to send. They show it to people.
 const REALM: HeaderValue = HeaderValue::from_static("Basic realm=\"Warren\"");
@@ -109,6 +110,15 @@ impl From<AccessError> for ApiError {
         match error {
             AccessError::NoSuchUser(_) | AccessError::NoSuchVHost(_) => Self::not_found(),
             AccessError::Protected(_) => Self::precondition_failed(error.to_string()),
+            other => Self::bad_request(other.to_string()),
+        }
+    }
+}
+
+impl From<PolicyError> for ApiError {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::NoVhost(_) | PolicyError::NoPolicy { .. } => Self::not_found(),
             other => Self::bad_request(other.to_string()),
         }
     }

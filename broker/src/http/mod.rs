@@ -54,6 +54,11 @@ impl Api {
         Self { admin, bodies: Arc::new(Semaphore::new(HTTP_BODIES_BYTES_MAX / body::PERMIT_BYTES)), stopping }
     }
 
+    /// Whether the broker has begun to stop.
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Does what takes locks or time on a thread that nobody else waits for.
     async fn work<T: Send + 'static>(
         &self,

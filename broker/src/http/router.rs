@@ -23,14 +23,19 @@ const HEADERS: [(HeaderName, HeaderValue); 3] = [
 /// The routes below `/api`. A resource is a file in `routes` and a line here.
 pub(super) fn router(api: Api) -> Router {
     let resources = Router::new()
+        .merge(routes::health::routes())
         .merge(routes::limits::routes())
+        .merge(routes::node::routes())
         .merge(routes::permissions::routes())
+        .merge(routes::policies::routes())
         .merge(routes::users::routes())
+        .merge(routes::vhosts::routes())
         .merge(routes::whoami::routes());
     // Who asks is found out before anything else is, but only where there is something.
     let resources = resources
         .route_layer(middleware::from_fn_with_state(api.clone(), caller::authenticate))
         .route_layer(middleware::from_fn(same_origin::check));
+    let resources = resources.merge(routes::node::open_routes());
     Router::new().nest("/api", resources).fallback(async || ApiError::not_found()).with_state(api)
 }
 

@@ -1,5 +1,6 @@
 //! Requests to the router of a broker in memory, without sockets: who is let in, what is answered.
 
+mod access;
 mod users;
 
 use axum::Router;

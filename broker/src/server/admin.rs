@@ -6,7 +6,9 @@
 mod actor;
 mod connections;
 mod measures;
+mod node;
 mod overview;
+mod policies;
 mod queues;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

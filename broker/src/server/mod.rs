@@ -152,7 +152,7 @@ impl Broker {
             Some(_) => bind_all(&config.listen, config.tls.port)?,
             None => Vec::new(),
         };
-        let (local_addrs, tls_addrs) = (addrs(&plain), addrs(&encrypted));
+        let (local_addrs, tls_addrs): (Vec<_>, Vec<_>) = (addrs(&plain), addrs(&encrypted));
         let tcp = if config.http.enabled { bind_http(&config.http)? } else { Vec::new() };
         let (shared, data) = match &config.data.folder {
             Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
@@ -209,10 +209,7 @@ impl Broker {
     }
 
     fn set_traced(&self, name: &str, traced: bool) -> bool {
-        let Some(vhost) = self.shared.vhost(name) else { return false };
-        vhost.set_traced(traced);
-        tracing::info!(vhost = name, "message tracing is {}", if traced { "on" } else { "off" });
-        true
+        self.admin().set_traced(name, traced)
     }
 
     /// Where it listens for TLS; nowhere unless a certificate is configured.

@@ -1,0 +1,40 @@
+//! What the broker says of itself in a few words: `/api/cluster-name`, `/api/extensions`, `/api/feature-flags`, `/api/auth`.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::http::Api;
+use crate::http::caller::{Administrator, Caller};
+
+pub(in crate::http) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/cluster-name", get(cluster_name))
+        .route("/extensions", get(extensions))
+        .route("/feature-flags", get(feature_flags))
+}
+
+/// Routes for those who have not logged in yet.
+pub(in crate::http) fn open_routes() -> Router<Api> {
+    Router::new().route("/auth", get(auth))
+}
+
+async fn cluster_name(_: Caller, State(api): State<Api>) -> Json<Value> {
+    Json(json!({"name": api.admin.cluster_name()}))
+}
+
+/// Nothing is added to the API by plugins.
+async fn extensions(_: Caller) -> Json<Value> {
+    Json(json!([]))
+}
+
+/// No feature waits to be switched on.
+async fn feature_flags(_: Administrator) -> Json<Value> {
+    Json(json!([]))
+}
+
+/// How to log in: not through somebody else's pages.
+async fn auth() -> Json<Value> {
+    Json(json!({"oauth_enabled": false}))
+}

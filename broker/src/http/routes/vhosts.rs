@@ -1,0 +1,166 @@
+//! `/api/vhosts`: virtual hosts. Listed for who may look at them, changed by administrators.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Map, Value, json};
+
+use crate::access::{AccessError, Permissions, VHostSettings};
+use crate::http::Api;
+use crate::http::body::Sent;
+use crate::http::caller::{Administrator, Caller};
+use crate::http::error::ApiError;
+use crate::http::listing::Listing;
+use crate::http::reply::{Done, Put};
+use crate::http::routes::users::tags_in;
+use crate::server::admin::Admin;
+
+pub(in crate::http) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/vhosts", get(list))
+        .route("/vhosts/{name}", get(one).put(put).delete(delete_one))
+        .route("/vhosts/{name}/deletion/protection", post(protect).delete(unprotect))
+        .route("/vhosts/{name}/start/{node}", post(start))
+}
+
+/// A virtual host in JSON.
+pub(in crate::http) fn json_of(admin: &Admin, name: &str, settings: &VHostSettings) -> Value {
+    let tags: Vec<&str> = settings.tags.iter().collect();
+    let queue_type = settings.default_queue_type.as_deref().unwrap_or("classic");
+    json!({
+        "name": name,
+        "description": settings.description,
+        "tags": tags,
+        "default_queue_type": queue_type,
+        "protected_from_deletion": settings.protected_from_deletion,
+        "metadata": metadata_of(settings),
+        "tracing": admin.is_traced(name),
+        "cluster_state": {admin.node_name(): "running"},
+    })
+}
+
+/// What definitions and `metadata` say of it.
+pub(in crate::http) fn metadata_of(settings: &VHostSettings) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    metadata.insert("description".to_owned(), settings.description.as_str().into());
+    metadata.insert("tags".to_owned(), settings.tags.iter().collect::<Vec<_>>().into());
+    if let Some(queue_type) = &settings.default_queue_type {
+        metadata.insert("default_queue_type".to_owned(), queue_type.as_str().into());
+    }
+    if settings.protected_from_deletion {
+        metadata.insert("protected_from_deletion".to_owned(), true.into());
+    }
+    metadata
+}
+
+/// Settings from JSON; what is not mentioned stays as it is in `settings`.
+pub(in crate::http) fn settings_in(
+    sent: &Sent,
+    mut settings: VHostSettings,
+) -> Result<VHostSettings, ApiError> {
+    if let Some(description) = sent.text("description")? {
+        settings.description = description.to_owned();
+    }
+    if let Some(tags) = sent.get("tags") {
+        settings.tags = tags_in(tags)?;
+    }
+    if let Some(queue_type) = sent.text("default_queue_type")? {
+        // Exports of RabbitMQ 3 say undefined where nothing was chosen.
+        settings.default_queue_type =
+            Some(queue_type.to_owned()).filter(|name| !matches!(name.as_str(), "" | "undefined"));
+    }
+    if let Some(protected) = sent.boolean("protected_from_deletion")? {
+        settings.protected_from_deletion = protected;
+    }
+    Ok(settings)
+}
+
+async fn list(caller: Caller, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        let vhosts = admin.vhosts();
+        let seen = vhosts.iter().filter(|(name, _)| caller.sees(admin, name));
+        let items = seen.map(|(name, settings)| json_of(admin, name, settings)).collect();
+        listing.answer_paged(&["name"], items)
+    })
+    .await
+}
+
+async fn one(
+    _: Administrator,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    listing: Listing,
+) -> Result<Response, ApiError> {
+    let settings = api.admin.vhost(&name).ok_or_else(ApiError::not_found)?;
+    Ok(listing.one(json_of(&api.admin, &name, &settings)))
+}
+
+/// Who makes one may do everything in it, as with RabbitMQ.
+async fn put(
+    Administrator(caller): Administrator,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    sent: Sent,
+) -> Result<Put, ApiError> {
+    let traced = sent.boolean("tracing")?;
+    api.work(move |admin| {
+        let known = admin.vhost(&name);
+        let settings = settings_in(&sent, known.as_deref().cloned().unwrap_or_default())?;
+        match known {
+            Some(_) => admin.set_vhost(&name, settings)?,
+            None => {
+                admin.add_vhost(&name, settings)?;
+                if let Some(user) = caller.user() {
+                    admin.set_permissions(user, &name, Permissions::all())?;
+                }
+            }
+        }
+        if let Some(traced) = traced {
+            admin.set_traced(&name, traced);
+        }
+        Ok(Put::over(known.is_some()))
+    })
+    .await
+}
+
+async fn delete_one(
+    _: Administrator,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Done, ApiError> {
+    api.work(move |admin| Ok(admin.delete_vhost(&name).map(|()| Done)?)).await
+}
+
+async fn protect(
+    _: Administrator,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Done, ApiError> {
+    api.work(move |admin| set_protected(admin, &name, true)).await
+}
+
+async fn unprotect(
+    _: Administrator,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Done, ApiError> {
+    api.work(move |admin| set_protected(admin, &name, false)).await
+}
+
+fn set_protected(admin: &Admin, name: &str, protected: bool) -> Result<Done, ApiError> {
+    let known = admin.vhost(name).ok_or_else(|| AccessError::NoSuchVHost(name.to_owned()))?;
+    let settings = VHostSettings { protected_from_deletion: protected, ..VHostSettings::clone(&known) };
+    admin.set_vhost(name, settings)?;
+    Ok(Done)
+}
+
+/// Virtual hosts always run: there is nothing to start.
+async fn start(
+    _: Administrator,
+    State(api): State<Api>,
+    Path((name, node)): Path<(String, String)>,
+) -> Result<Done, ApiError> {
+    let is_there = api.admin.vhost(&name).is_some() && node == api.admin.node_name();
+    if is_there { Ok(Done) } else { Err(ApiError::not_found()) }
+}

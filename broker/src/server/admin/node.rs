@@ -1,0 +1,38 @@
+//! What the broker says of itself: its names, its alarms, and whether messages are traced.
+
+use super::Admin;
+use crate::server::events::NODE;
+
+impl Admin {
+    /// The name of the node: of this broker, seen as a cluster of one.
+    #[must_use]
+    pub fn node_name(&self) -> &'static str {
+        NODE
+    }
+
+    /// The name of the cluster, a label for people.
+    #[must_use]
+    pub fn cluster_name(&self) -> String {
+        self.shared.running.read(|config| config.server.cluster_name.clone())
+    }
+
+    /// Why publishers are held back, if they are: `low on memory`, `low on disk` or `low on disk & memory`.
+    #[must_use]
+    pub fn alarm(&self) -> Option<&'static str> {
+        self.shared.alarms().reason()
+    }
+
+    /// Whether messages of a virtual host are traced.
+    #[must_use]
+    pub fn is_traced(&self, vhost: &str) -> bool {
+        self.shared.vhost(vhost).is_some_and(|vhost| vhost.is_traced())
+    }
+
+    /// Turns tracing of a virtual host on or off, see [`crate::Broker::trace_on`]. False if there is no such virtual host.
+    pub fn set_traced(&self, name: &str, traced: bool) -> bool {
+        let Some(vhost) = self.shared.vhost(name) else { return false };
+        vhost.set_traced(traced);
+        tracing::info!(vhost = name, "message tracing is {}", if traced { "on" } else { "off" });
+        true
+    }
+}
