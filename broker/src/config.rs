@@ -14,6 +14,7 @@ mod http;
 mod knobs;
 mod load;
 mod memory;
+mod network;
 mod reload;
 mod report;
 mod sync;
@@ -28,10 +29,11 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use http::Http;
 pub use load::{Loaded, Sources};
+pub use network::{BadNetwork, Network};
 pub use reload::{Change, Takes};
 pub use report::{effective, reference};
 pub use sync::Sync;
-pub use tls::{Tls, TlsVersion};
+pub use tls::{CertificateLogin, Tls, TlsVersion};
 pub use value::{DiskFreeLimit, MemoryLimit};
 
 /// Every setting of a broker.
@@ -81,12 +83,14 @@ pub struct Listen {
     pub port: u16,
     /// Whether connections that are not encrypted are accepted. Default true.
     pub plaintext: bool,
+    /// Load balancers, whose connections begin with the PROXY protocol. Default none.
+    pub proxy_from: Vec<Network>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        Self { bind, port: 5672, plaintext: true }
+        Self { bind, port: 5672, plaintext: true, proxy_from: Vec::new() }
     }
 }
 
@@ -94,6 +98,12 @@ impl Listen {
     /// The socket addresses to bind, in the order of `bind`.
     pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.addrs_at(self.port)
+    }
+
+    /// Whether connections from this address begin with the PROXY protocol.
+    #[must_use]
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxy_from.iter().any(|network| network.contains(address))
     }
 
     /// The same with another port.

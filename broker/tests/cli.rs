@@ -94,7 +94,7 @@ fn an_unknown_key_stops_the_start_with_file_line_and_neighbours() {
         let error = usage_error(&warren_in(folder.path(), args, &[]));
         assert_eq!(
             error,
-            "w.toml:3: unknown key 'listen.prot'; did you mean 'port'? valid keys here: bind, port, plaintext\n"
+            "w.toml:3: unknown key 'listen.prot'; did you mean 'port'? valid keys here: bind, port, plaintext, proxy_from\n"
         );
     }
 }

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
-use warren::config::{Config, Tls, TlsVersion};
+use warren::access::{Permissions, Tags};
+use warren::config::{CertificateLogin, Config, Tls, TlsVersion};
+use warren::server::admin::NewPassword;
 use warren::{Broker, StartError};
 use warren_tests::{Program, built, clients, python};
 
@@ -28,10 +30,11 @@ impl Papers {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
-        for (file, name) in [("broker", "localhost"), ("client", "somebody")] {
+        for (file, name) in [("broker", "localhost"), ("client", "somebody"), ("nobody", "nobody")] {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new([name.to_owned()]).unwrap();
             // With the authority's own name it would look self-signed.
+            params.distinguished_name = DistinguishedName::new();
             params.distinguished_name.push(DnType::CommonName, name);
             let cert = params.signed_by(&key, &authority).unwrap();
             fs::write(folder.path().join(format!("{file}.pem")), cert.pem()).unwrap();
@@ -63,6 +66,43 @@ async fn run_pika(broker: &Broker, papers: &Papers, certificate: Option<&str>) -
     if let Some(name) = certificate {
         script.env("CERT", papers.path(&format!("{name}.pem")));
         script.env("KEY", papers.path(&format!("{name}.key")));
+    }
+    let lines =
+        tokio::task::spawn_blocking(move || Program::start("pika", &mut script).succeed()).await.unwrap();
+    lines.into_iter().filter(|line| line.starts_with("PASS ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_a_login_if_there_is_a_user_of_its_name() {
+    let papers = Papers::new();
+    let tls = Tls { client_ca: Some(papers.path("ca.pem")), require_client_cert: false, ..papers.settings() };
+    for (login_from, user) in
+        [(CertificateLogin::DistinguishedName, "CN=somebody"), (CertificateLogin::CommonName, "somebody")]
+    {
+        let broker = broker(Tls { login_from, ..tls.clone() }).await;
+        let admin = broker.admin();
+        admin.put_user(user, NewPassword::None, Tags::default()).unwrap();
+        admin.set_permissions(user, "/", Permissions::all()).unwrap();
+        assert_eq!(run_external(&broker, &papers, user).await.len(), 4);
+        broker.shutdown().await;
+    }
+}
+
+/// Runs pika's scenarios for logins with a certificate. Blocks, so not on a thread that the broker needs.
+async fn run_external(broker: &Broker, papers: &Papers, user: &str) -> Vec<String> {
+    let mut script = Command::new(python());
+    script.arg(clients().join("tls_external.py"));
+    script.env("TLS_PORT", broker.tls_addrs()[0].port().to_string());
+    script.env("PLAIN_PORT", broker.local_addrs()[0].port().to_string());
+    script.env("EXPECTED_USER", user);
+    script.env("CA", papers.path("ca.pem"));
+    for (name, file) in [
+        ("CERT", "client.pem"),
+        ("KEY", "client.key"),
+        ("OTHER_CERT", "nobody.pem"),
+        ("OTHER_KEY", "nobody.key"),
+    ] {
+        script.env(name, papers.path(file));
     }
     let lines =
         tokio::task::spawn_blocking(move || Program::start("pika", &mut script).succeed()).await.unwrap();

@@ -82,6 +82,20 @@ pub(super) static KNOBS: &[Knob] = &[
         secret: false,
     },
     Knob {
+        key: "listen.proxy_from",
+        env: "WARREN_PROXY_FROM",
+        flag: None,
+        expects: "addresses or networks, such as [\"10.0.0.1\", \"10.1.0.0/16\"] in a file or 10.0.0.1,10.1.0.0/16 elsewhere",
+        about: &[
+            "Load balancers. Connections from there must begin with the PROXY protocol, version 1 or 2; the address",
+            "in it is then the client's for everything: who may log in from where, limits, listings, the log. No",
+            "client of its own can connect from such an address. Nobody else's header is read.",
+        ],
+        set: |config, input| input.networks().map(|networks| config.listen.proxy_from = networks),
+        show: |config| show::networks(&config.listen.proxy_from),
+        secret: false,
+    },
+    Knob {
         key: "tls.cert",
         env: "WARREN_TLS_CERT",
         flag: Some("--tls-cert"),
@@ -138,6 +152,20 @@ pub(super) static KNOBS: &[Knob] = &[
         ],
         set: |config, input| input.boolean().map(|required| config.tls.require_client_cert = required),
         show: |config| config.tls.require_client_cert.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "tls.login_from",
+        env: "WARREN_TLS_LOGIN_FROM",
+        flag: None,
+        expects: "distinguished_name, common_name, san_dns, san_email, san_uri or san_ip",
+        about: &[
+            "Where a client's certificate names its user, who may then log in without a password (EXTERNAL). The",
+            "subject is written as by RFC 4514, CN=alex,O=Burrow; of alternative names the first of the kind",
+            "counts. Offered to clients with a certificate that tls.client_ca vouches for. RabbitMQ's default.",
+        ],
+        set: |config, input| input.certificate_login().map(|login| config.tls.login_from = login),
+        show: |config| show::certificate_login(config.tls.login_from),
         secret: false,
     },
     Knob {

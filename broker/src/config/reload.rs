@@ -12,6 +12,7 @@ const LIVE: &[&str] = &[
     "auth.failures_per_minute_max",
     "auth.loopback_only",
     "limits.*",
+    "listen.proxy_from",
     "log.level",
     "server.cluster_name",
     "server.product",
@@ -19,7 +20,7 @@ const LIVE: &[&str] = &[
 
 /// The same, if TLS was set up at the start and still is.
 const LIVE_WITH_TLS: &[&str] =
-    &["tls.cert", "tls.client_ca", "tls.key", "tls.min_version", "tls.require_client_cert"];
+    &["tls.cert", "tls.client_ca", "tls.key", "tls.login_from", "tls.min_version", "tls.require_client_cert"];
 
 /// When a changed setting takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,8 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
     /// Whether clients without a certificate are turned away, if they are asked for one. Default true.
     pub require_client_cert: bool,
+    /// Where a client's certificate names the user that logs in with it. Default [`CertificateLogin::DistinguishedName`].
+    pub login_from: CertificateLogin,
     /// The lowest version of the protocol that is spoken. Default [`TlsVersion::Tls12`].
     pub min_version: TlsVersion,
 }
@@ -28,6 +30,35 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// Where a client's certificate names a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateLogin {
+    /// The whole subject, as RFC 4514 writes it: `CN=alex,O=Burrow`.
+    DistinguishedName,
+    /// The common names of the subject, with commas between them.
+    CommonName,
+    /// The first DNS name of the alternative names.
+    Dns,
+    /// The first e-mail address of the alternative names.
+    Email,
+    /// The first URI of the alternative names.
+    Uri,
+    /// The first IP address of the alternative names.
+    Ip,
+}
+
+impl CertificateLogin {
+    /// All, with their names as a setting.
+    pub(super) const NAMED: [(&'static str, Self); 6] = [
+        ("distinguished_name", Self::DistinguishedName),
+        ("common_name", Self::CommonName),
+        ("san_dns", Self::Dns),
+        ("san_email", Self::Email),
+        ("san_uri", Self::Uri),
+        ("san_ip", Self::Ip),
+    ];
+}
+
 impl Default for Tls {
     fn default() -> Self {
         Self {
@@ -36,6 +67,7 @@ impl Default for Tls {
             port: 5671,
             client_ca: None,
             require_client_cert: true,
+            login_from: CertificateLogin::DistinguishedName,
             min_version: TlsVersion::Tls12,
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
-use super::{LogFormat, Sync, TlsVersion};
+use super::{CertificateLogin, LogFormat, Network, Sync, TlsVersion};
 
 /// A value as it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,6 +159,22 @@ impl Input {
         }
     }
 
+    pub(super) fn certificate_login(&self) -> Option<CertificateLogin> {
+        let text = self.text()?;
+        CertificateLogin::NAMED.iter().find(|(name, _)| *name == text).map(|(_, login)| *login)
+    }
+
+    /// Networks: an array of them, or in plain text separated by commas; none if it is empty.
+    pub(super) fn networks(&self) -> Option<Vec<Network>> {
+        match self {
+            Self::List(items) => items.iter().map(|item| item.text()?.trim().parse().ok()).collect(),
+            _ => {
+                let texts = self.text()?.split(',').map(str::trim).filter(|text| !text.is_empty());
+                texts.map(|text| text.parse().ok()).collect()
+            }
+        }
+    }
+
     pub(super) fn log_format(&self) -> Option<LogFormat> {
         match self.text()? {
             "text" => Some(LogFormat::Text),
@@ -275,7 +291,7 @@ fn is_log_filter(text: &str) -> bool {
 /// The TOML forms of values, each of which the reading above accepts.
 pub(super) mod show {
     use super::{DiskFreeLimit, Duration, GIB, IpAddr, KIB, LogFormat, MIB, MemoryLimit, Path, Sync};
-    use crate::config::TlsVersion;
+    use crate::config::{CertificateLogin, Network, TlsVersion};
 
     pub(in super::super) fn text(text: &str) -> String {
         toml::Value::from(text).to_string()
@@ -300,6 +316,16 @@ pub(super) mod show {
             TlsVersion::Tls12 => "1.2",
             TlsVersion::Tls13 => "1.3",
         })
+    }
+
+    pub(in super::super) fn networks(networks: &[Network]) -> String {
+        let networks: Vec<String> = networks.iter().map(|one| text(&one.to_string())).collect();
+        format!("[{}]", networks.join(", "))
+    }
+
+    pub(in super::super) fn certificate_login(login: CertificateLogin) -> String {
+        let named = CertificateLogin::NAMED.iter().find(|(_, named)| *named == login);
+        text(named.map_or("", |(name, _)| name))
     }
 
     pub(in super::super) fn log_format(format: LogFormat) -> String {

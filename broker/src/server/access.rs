@@ -73,6 +73,11 @@ pub enum LoginRefused {
         /// Who.
         user: String,
     },
+    /// There is no user of the name that the certificate has.
+    #[error(
+        "there is no user of the name that the client's certificate has; add one, or let tls.login_from say where the name is"
+    )]
+    UnknownCertificate,
     /// There were too many refused logins from this address.
     #[error(
         "too many refused logins from this address within a minute (auth.failures_per_minute_max); only who has logged in before is \
@@ -226,6 +231,12 @@ impl AccessControl {
             self.known.note(&user, password);
         }
         Ok(admitted)
+    }
+
+    /// Lets in whom a verified certificate names, from `peer`.
+    pub(super) fn login_with_certificate(&self, name: &str, peer: IpAddr) -> Result<User, LoginRefused> {
+        let user = self.read(|directory| directory.user(name).cloned());
+        user.map_or(Err(LoginRefused::UnknownCertificate), |user| self.admit(&user, peer))
     }
 
     /// A user with the right password; from here?

@@ -90,6 +90,13 @@ impl Driver {
         self.sent += bytes as u64;
     }
 
+    /// Tells the user that a verified certificate names, who may log in with it.
+    pub(super) fn set_certificate_user(&mut self, user: Option<String>) {
+        if let Some(user) = user {
+            self.session.set_certificate_user(user);
+        }
+    }
+
     /// Where others leave events for this connection.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox

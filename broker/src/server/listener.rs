@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::server::admission::Place;
 use crate::server::connection::ConnectionTask;
 use crate::server::driver::Driver;
+use crate::server::proxy_protocol;
 use crate::server::shared::Shared;
 use crate::server::tls::TlsSetup;
 
@@ -20,6 +22,9 @@ const BACKLOG: i32 = 4096;
 /// How long to wait before accepting again after the process ran out of file descriptors; once a second is often enough to
 /// say so in the log.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Headers of the PROXY protocol that are read at a time; more wait in line.
+const HEADERS_MAX: usize = 256;
 
 /// Opens a listening socket.
 ///
@@ -42,14 +47,23 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections until the task is aborted; encrypted ones if there is something to encrypt them with.
 pub(super) async fn accept_loop(listener: TcpListener, tls: Option<Arc<TlsSetup>>, shared: Arc<Shared>) {
+    let headers = Arc::new(Semaphore::new(HEADERS_MAX));
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => match &tls {
-                None => serve(stream, peer, &shared),
-                Some(tls) => {
-                    drop(tokio::spawn(serve_tls(tls.clone(), stream, peer, Arc::downgrade(&shared))));
+            Ok((stream, peer)) => {
+                // Small answers must not wait for the peer's delayed acknowledgement. An error means that the peer is gone
+                // already, which the first read will show.
+                let _ = stream.set_nodelay(true);
+                let arrived = Arrived { peer, local: stream.local_addr().ok(), stream };
+                if shared.running.read(|config| config.listen.is_proxy(peer.ip())) {
+                    let (tls, headers, shared) = (tls.clone(), headers.clone(), Arc::downgrade(&shared));
+                    drop(tokio::spawn(serve_proxied(arrived, tls, headers, shared)));
+                } else if let Some(tls) = &tls {
+                    drop(tokio::spawn(serve_tls(tls.clone(), arrived, Arc::downgrade(&shared))));
+                } else if let Some(place) = admit(peer, &shared) {
+                    tokio::spawn(arrived.task(place, Transport::Plain, &shared));
                 }
-            },
+            }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 if is_out_of_files(&error) {
@@ -63,20 +77,52 @@ pub(super) async fn accept_loop(listener: TcpListener, tls: Option<Arc<TlsSetup>
     }
 }
 
-fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    // Small answers must not wait for the peer's delayed acknowledgement. An error means that the peer is gone already,
-    // which the first read will show.
-    let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().ok();
-    if let Some(place) = admit(peer, shared) {
-        tokio::spawn(task(stream, place, (peer, local), Encrypted::No, shared));
+/// A connection from a load balancer: the client's address comes first.
+async fn serve_proxied(
+    mut arrived: Arrived<TcpStream>,
+    tls: Option<Arc<TlsSetup>>,
+    headers: Arc<Semaphore>,
+    shared: Weak<Shared>,
+) {
+    let proxy = arrived.peer;
+    let Some(limit) = shared.upgrade().map(|shared| shared.session_config().handshake_timeout) else {
+        return;
+    };
+    let header = async {
+        let _one = headers.acquire().await.map_err(io::Error::other)?;
+        proxy_protocol::read(&mut arrived.stream).await
+    };
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the header of the PROXY protocol took too long");
+    match tokio::time::timeout(limit, header).await.map_err(late).and_then(|header| header) {
+        Ok(Some((peer, local))) => (arrived.peer, arrived.local) = (peer, Some(local)),
+        Ok(None) => {}
+        // Load balancers look whether the port is open, and close.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            tracing::debug!(%proxy, "a load balancer closed a connection without saying whose it is");
+            return;
+        }
+        Err(error) => {
+            tracing::warn!(%proxy, %error, "connection from a load balancer refused");
+            return;
+        }
+    }
+    if let Some(tls) = tls {
+        serve_tls(tls, arrived, shared).await;
+        return;
+    }
+    let task = shared.upgrade().and_then(|shared| {
+        let place = admit(arrived.peer, &shared)?;
+        Some(arrived.task(place, Transport::Plain, &shared))
+    });
+    drop(shared);
+    if let Some(task) = task {
+        task.await;
     }
 }
 
 /// Does not hold the broker while the peer takes its time.
-async fn serve_tls(tls: Arc<TlsSetup>, stream: TcpStream, peer: SocketAddr, shared: Weak<Shared>) {
-    let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().ok();
+async fn serve_tls(tls: Arc<TlsSetup>, arrived: Arrived<TcpStream>, shared: Weak<Shared>) {
+    let Arrived { stream, peer, local } = arrived;
     let Some(place) = shared.upgrade().and_then(|shared| admit(peer, &shared)) else { return };
     let stream = match tls.accept(stream).await {
         Ok(stream) => stream,
@@ -85,7 +131,8 @@ async fn serve_tls(tls: Arc<TlsSetup>, stream: TcpStream, peer: SocketAddr, shar
             return;
         }
     };
-    let task = shared.upgrade().map(|shared| task(stream, place, (peer, local), Encrypted::Yes, &shared));
+    let transport = Transport::Tls { user: tls.user_of(&stream) };
+    let task = shared.upgrade().map(|shared| Arrived { stream, peer, local }.task(place, transport, &shared));
     drop(shared);
     if let Some(task) = task {
         task.await;
@@ -107,29 +154,37 @@ fn admit(peer: SocketAddr, shared: &Shared) -> Option<Place> {
     place
 }
 
-/// Whether TLS is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encrypted {
-    Yes,
-    No,
+/// What carries a connection.
+#[derive(Debug)]
+enum Transport {
+    Plain,
+    /// With the user that the client's certificate names, who may log in without a password.
+    Tls {
+        user: Option<String>,
+    },
 }
 
-/// The task of a connection.
-fn task<S: AsyncRead + AsyncWrite + Unpin>(
+/// A connection that nothing was read of yet, except for what was said of it.
+struct Arrived<S> {
     stream: S,
-    place: Place,
-    (peer, local): (SocketAddr, Option<SocketAddr>),
-    encrypted: Encrypted,
-    shared: &Arc<Shared>,
-) -> ConnectionTask<S> {
-    let mut driver = Driver::with_place(shared, place, peer.ip(), Instant::now());
-    if let Some(local) = local {
-        driver.set_endpoints(peer, local);
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Arrived<S> {
+    /// Its task.
+    fn task(self, place: Place, transport: Transport, shared: &Arc<Shared>) -> ConnectionTask<S> {
+        let Self { stream, peer, local } = self;
+        let mut driver = Driver::with_place(shared, place, peer.ip(), Instant::now());
+        if let Some(local) = local {
+            driver.set_endpoints(peer, local);
+        }
+        if let Transport::Tls { user } = transport {
+            driver.set_encrypted();
+            driver.set_certificate_user(user);
+        }
+        ConnectionTask::new(stream, peer, driver)
     }
-    if encrypted == Encrypted::Yes {
-        driver.set_encrypted();
-    }
-    ConnectionTask::new(stream, peer, driver)
 }
 
 /// Whether the process or the system has no file descriptor left.

@@ -24,6 +24,7 @@ mod memory_gauge;
 mod outbox;
 mod pager;
 mod policies;
+mod proxy_protocol;
 mod queue_handle;
 mod queue_limit;
 mod random;

@@ -20,6 +20,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::{Tls, TlsVersion};
 
+mod identity;
+
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -124,6 +126,13 @@ impl TlsSetup {
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
         tokio::time::timeout(self.handshake_timeout, handshake).await.map_err(late)?
+    }
+
+    /// The user that the client's certificate names, if it has shown one. It was verified in the handshake.
+    pub(super) fn user_of(&self, stream: &TlsStream<TcpStream>) -> Option<String> {
+        let (_, connection) = stream.get_ref();
+        let certificate = connection.peer_certificates()?.first()?;
+        identity::user_of(certificate, self.settings.read().login_from)
     }
 
     /// Reads the files again whenever they change, until the task is aborted. A bad pair is logged, and the old one stays.

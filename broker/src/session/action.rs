@@ -173,6 +173,8 @@ pub enum Mechanism {
     Plain,
     /// A table with LOGIN and PASSWORD, as AMQP 0-8 clients send it.
     AmqPlain,
+    /// By the certificate of the connection, which the server has verified.
+    External,
 }
 
 impl Mechanism {
@@ -182,6 +184,7 @@ impl Mechanism {
         match self {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
+            Self::External => "EXTERNAL",
         }
     }
 }

@@ -130,6 +130,11 @@ impl Connection {
         }
     }
 
+    /// The peer has shown a certificate, which names this user: it may log in with that. To be called before anything is read.
+    pub fn set_certificate_user(&mut self, user: String) {
+        self.peer.certificate_user = Some(user);
+    }
+
     /// Takes at most one frame, or the greeting, from the front of `input`. Returns how many bytes were taken, 0 if more
     /// are needed, and what is to be done. The server does it, hands the reply in, and calls again with the rest.
     pub fn handle_input(&mut self, input: &[u8], now: Instant) -> (usize, Option<Action>) {
@@ -151,7 +156,7 @@ impl Connection {
         match self.state {
             State::Finished(_) => return (input.len(), None),
             State::Handshaking { step: mut step @ Handshake::AwaitGreeting, deadline } => {
-                let (consumed, turn) = step.handle_greeting(input, &self.config, &mut self.out);
+                let (consumed, turn) = step.handle_greeting(input, &self.peer, &self.config, &mut self.out);
                 self.state = State::Handshaking { step, deadline };
                 return (consumed, self.follow(turn));
             }

@@ -23,6 +23,9 @@ const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
 /// What we offer in `connection.start`.
 const MECHANISMS: &str = "PLAIN AMQPLAIN";
+
+/// The same to a peer that has shown a certificate.
+const MECHANISMS_WITH_CERTIFICATE: &str = "PLAIN AMQPLAIN EXTERNAL";
 const LOCALES: &str = "en_US";
 
 /// How far the handshake is: what is awaited.
@@ -61,17 +64,22 @@ impl Handshake {
     pub(super) fn handle_greeting(
         &mut self,
         input: &[u8],
+        peer: &Peer,
         config: &SessionConfig,
         out: &mut OutBuffer,
     ) -> (usize, Turn) {
         match decode_greeting(input) {
             Greeting::Incomplete => (0, Turn::Continue),
             Greeting::Amqp091 => {
+                let mechanisms = match peer.certificate_user {
+                    Some(_) => MECHANISMS_WITH_CERTIFICATE,
+                    None => MECHANISMS,
+                };
                 let start = connection::Start {
                     version_major: 0,
                     version_minor: 9,
                     server_properties: config.server_properties.clone(),
-                    mechanisms: MECHANISMS.into(),
+                    mechanisms: mechanisms.into(),
                     locales: LOCALES.into(),
                 };
                 out.method(0, &AMQPClass::Connection(connection::AMQPMethod::Start(start)));
@@ -169,7 +177,10 @@ impl Handshake {
     fn handle_start_ok(&mut self, start_ok: connection::StartOk, peer: &mut Peer) -> Turn {
         peer.client = ClientProperties::from_table(&start_ok.client_properties);
         let response = start_ok.response.as_bytes();
+        let external = peer.certificate_user.clone().map(|user| (user, Vec::new()));
         let (mechanism, credentials) = match start_ok.mechanism.as_str() {
+            // What it sends with it is of no use: the certificate has said it all.
+            "EXTERNAL" if external.is_some() => (Mechanism::External, external),
             "PLAIN" => (Mechanism::Plain, parse_plain(response)),
             "AMQPLAIN" => (Mechanism::AmqPlain, parse_amqplain(response)),
             unknown => return Turn::Tell(faults::unknown_mechanism(unknown).at(10, 11)),

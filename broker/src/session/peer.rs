@@ -12,6 +12,8 @@ use crate::limits::{CLIENT_PROPERTY_BYTES_MAX, FRAME_BEFORE_TUNE_BYTES_MAX};
 pub struct Peer {
     /// What the client says about itself.
     pub client: ClientProperties,
+    /// The user that its certificate names, if it has shown one.
+    pub certificate_user: Option<String>,
     /// The user, once it has given a name.
     pub username: String,
     /// The vhost, once it is open.
@@ -28,6 +30,7 @@ impl Default for Peer {
     fn default() -> Self {
         Self {
             client: ClientProperties::default(),
+            certificate_user: None,
             username: String::new(),
             vhost: String::new(),
             channel_max: 0,

@@ -35,6 +35,7 @@ mod handshake;
 mod heartbeats;
 mod limits;
 mod priorities;
+mod proxy;
 mod publish;
 mod routing;
 mod shutdown;

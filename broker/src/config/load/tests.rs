@@ -67,11 +67,13 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("listen.bind", "[\"0.0.0.0\"]", "0.0.0.0"),
         ("listen.port", "0", "0"),
         ("listen.plaintext", "false", "false"),
+        ("listen.proxy_from", "[\"10.0.0.1\", \"10.1.0.0/16\"]", "10.0.0.1, 10.1.0.0/16"),
         ("tls.cert", "\"c.pem\"", "c.pem"),
         ("tls.key", "\"k.pem\"", "k.pem"),
         ("tls.port", "0", "0"),
         ("tls.client_ca", "\"ca.pem\"", "ca.pem"),
         ("tls.require_client_cert", "false", "false"),
+        ("tls.login_from", "\"common_name\"", "common_name"),
         ("tls.min_version", "\"1.3\"", "1.3"),
         ("http.enabled", "false", "false"),
         ("http.bind", "[\"0.0.0.0\"]", "0.0.0.0"),
@@ -127,9 +129,12 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
     let table = [
         (
             "[listen]\n\nprot = 5672\n",
-            "f:3: unknown key 'listen.prot'; did you mean 'port'? valid keys here: bind, port, plaintext",
+            "f:3: unknown key 'listen.prot'; did you mean 'port'? valid keys here: bind, port, plaintext, proxy_from",
         ),
-        ("listen.colour = 1\n", "f:1: unknown key 'listen.colour'; valid keys here: bind, port, plaintext"),
+        (
+            "listen.colour = 1\n",
+            "f:1: unknown key 'listen.colour'; valid keys here: bind, port, plaintext, proxy_from",
+        ),
         (
             "# c\n[limit]\nmemory = 1\n",
             "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, tls, http, data, store, log, server, auth, limits",
@@ -137,7 +142,7 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
         ("port = 5672\n", "f:1: key 'port' belongs into section [listen]"),
         (
             "listen = 5672\n",
-            "f:1: 'listen' is a section, not a value of type integer; write [listen] and below it one of: bind, port, plaintext",
+            "f:1: 'listen' is a section, not a value of type integer; write [listen] and below it one of: bind, port, plaintext, proxy_from",
         ),
         (
             "[listen]\nport = 70000\n",

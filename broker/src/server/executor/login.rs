@@ -37,6 +37,10 @@ impl Executor {
         let Credentials { mechanism, username, password } = credentials;
         self.login = LoginState::Checking(mechanism, username.clone());
         let (shared, peer) = (self.shared.clone(), self.peer);
+        if mechanism == Mechanism::External {
+            let result = shared.access.login_with_certificate(&username, peer);
+            return Some(self.end_login(result));
+        }
         let at_once = shared.access.login_at_once(&username, &password, peer, Instant::now());
         let result = match (at_once, Handle::try_current()) {
             (Some(result), _) => result,
