@@ -27,6 +27,11 @@ impl Rules {
         self.ttl_ms.is_some_and(|ttl_ms| ttl_ms < LONG_MS)
     }
 
+    /// Whether messages are dropped because there are too many.
+    pub(crate) fn has_limit(self) -> bool {
+        self.max_length.is_some()
+    }
+
     /// As arguments of a declare: a table on the wire.
     pub(crate) fn arguments(self) -> Vec<u8> {
         let mut fields = Vec::new();
