@@ -40,6 +40,8 @@ const STORE_PATIENCE: Duration = Duration::from_millis(5);
 pub struct DeadLetters {
     notes: Mutex<Notes>,
     wanted: Condvar,
+    /// Told when there is nothing left to do.
+    done: Condvar,
     counters: Counters,
 }
 
@@ -48,6 +50,8 @@ struct Notes {
     queues: VecDeque<QueueHandle>,
     /// Those that hold messages which could not be published, by the time of the next attempt.
     later: VecDeque<(Instant, QueueHandle)>,
+    /// Whether the thread is at work.
+    busy: bool,
     closing: bool,
 }
 
@@ -103,6 +107,19 @@ impl DeadLetters {
         }
     }
 
+    /// Waits until what queues have given up is published, except for what is tried again later; no longer than `patience`. Says
+    /// whether it is. For a thread that may wait.
+    pub(super) fn drain(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut notes = self.notes.lock();
+        while notes.busy || !notes.queues.is_empty() {
+            if self.done.wait_until(&mut notes, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Ends the thread.
     pub(super) fn close(&self) {
         self.notes.lock().closing = true;
@@ -127,6 +144,7 @@ impl DeadLetters {
     /// The next queue; none at the end.
     fn wait(&self) -> Option<QueueHandle> {
         let mut notes = self.notes.lock();
+        notes.busy = false;
         loop {
             if notes.closing {
                 return None;
@@ -137,8 +155,10 @@ impl DeadLetters {
                 notes.queues.extend(again);
             }
             if let Some(queue) = notes.queues.pop_front() {
+                notes.busy = true;
                 return Some(queue);
             }
+            self.done.notify_all();
             match notes.later.front() {
                 Some(&(at, _)) => drop(self.wanted.wait_until(&mut notes, at)),
                 None => self.wanted.wait(&mut notes),

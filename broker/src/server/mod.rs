@@ -252,6 +252,12 @@ impl Broker {
             self.shared.kill_all();
             self.shared.all_gone().await;
         }
+        // What they held has returned to its queues, which may have given it up. The error says that the runtime stops.
+        let dead_letters = self.shared.dead_letters.clone();
+        let drained = tokio::task::spawn_blocking(move || dead_letters.drain(grace)).await;
+        if drained.is_ok_and(|drained| !drained) {
+            tracing::warn!("not all dead letters were published in time; their messages are where they were");
+        }
         if let Some(data) = self.data.take() {
             // It waits for the disk, and may write a good deal. The error says that the runtime stops.
             let _ = tokio::task::spawn_blocking(|| drop(data)).await;

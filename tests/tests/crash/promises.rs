@@ -258,6 +258,43 @@ fn a_queue_keeps_its_arguments() {
 }
 
 #[test]
+fn what_a_queue_gives_up_at_an_orderly_end_is_dead_lettered() {
+    const COUNT: u32 = 3_000;
+    let mut broker = Broker::warren_on_fixed_port(&[]);
+    let mut connection = connect(&broker);
+    connection.declare(CHANNEL, "grave", Lifetime::Durable).unwrap();
+    let text = |name: &str, value: &str| {
+        let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+        [&short(name)[..], b"S", &length, value.as_bytes()].concat()
+    };
+    let fields = [
+        &short("x-delivery-limit")[..],
+        b"I\0\0\0\0",
+        &text("x-dead-letter-exchange", ""),
+        &text("x-dead-letter-routing-key", "grave"),
+    ]
+    .concat();
+    let length = u32::try_from(fields.len()).unwrap().to_be_bytes();
+    let declare = [b"\0\0", &short("tried once")[..], b"\x02", &length, &fields].concat();
+    connection.call(CHANNEL, (50, 10), &declare, (50, 11)).unwrap();
+    connection.confirm(CHANNEL);
+    for number in 0..COUNT {
+        connection.publish(CHANNEL, ("", "tried once"), MESSAGES, message(number), Mode::Persistent);
+    }
+    connection.consume(CHANNEL, "tried once");
+    for _ in 0..COUNT {
+        connection.delivery(CHANNEL);
+    }
+    broker.begin_shut_down();
+    connection.say_goodbye();
+    broker.finish_shut_down();
+    broker.start_again();
+    let mut connection = connect(&broker);
+    assert_eq!(connection.count(CHANNEL, "tried once").unwrap(), 0);
+    assert_eq!(connection.count(CHANNEL, "grave").unwrap(), COUNT);
+}
+
+#[test]
 fn a_broker_can_die_many_times_with_nothing_to_do() {
     let mut broker = Broker::warren_on_fixed_port(&[]);
     let mut connection = connect(&broker);
