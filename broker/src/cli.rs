@@ -14,10 +14,13 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use warren::config::{self, Sources};
 #[cfg(test)]
 use warren::config::{ConfigError, Loaded};
+
+use crate::ctl::{self, CtlArgs};
 
 /// Exit code for a command line or configuration that cannot be used, the same as clap's.
 const EXIT_USAGE: u8 = 2;
@@ -51,6 +54,13 @@ enum Command {
     Health(health::HealthArgs),
     /// Look into the data folder of a broker that is not running
     Data(data::DataArgs),
+    /// Administer a running broker with rabbitmqctl's commands
+    Ctl(Box<CtlArgs>),
+    /// Print what makes a shell complete this command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -126,11 +136,22 @@ impl SettingFlags {
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Some(Command::Config { reference: true }) = cli.command {
-        return print(&config::reference());
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain_usage(&error),
+    };
+    match &cli.command {
+        Some(Command::Config { reference: true }) => return print(&config::reference()),
+        Some(Command::Completions { shell }) => return print(&completions(*shell)),
+        _ => {}
     }
+    let names_folder = cli.settings.data.is_some();
     let sources = cli.settings.sources();
+    if let Some(Command::Ctl(args)) = cli.command {
+        return ctl::run(&args, names_folder, || {
+            sources.load().map(|loaded| loaded.config.data.folder).map_err(|error| error.to_string())
+        });
+    }
     let loaded = match sources.load() {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -142,11 +163,31 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Config { .. }) => print(&config::effective(&loaded)),
         Some(Command::Health(args)) => health::check(&args, &loaded.config),
         Some(Command::Data(args)) => data::run(&args, &loaded.config.data),
+        Some(Command::Ctl(_) | Command::Completions { .. }) => unreachable!("carried out above"),
         None => run::run(loaded.config, sources).unwrap_or_else(|error| {
             eprintln!("warren: {error:#}");
             ExitCode::FAILURE
         }),
     }
+}
+
+/// Prints what clap has to say: help, or what is wrong. Scripts of `rabbitmqctl` look for its exit code.
+fn explain_usage(error: &clap::Error) -> ExitCode {
+    // Standard error or output may be closed.
+    let _ = error.print();
+    let is_ctl = env::args_os().any(|argument| argument == "ctl");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if is_ctl => ExitCode::from(ctl::EXIT_USAGE),
+        _ => ExitCode::from(EXIT_USAGE),
+    }
+}
+
+/// The script for a shell.
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "warren", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Prints to standard output; a reader that has gone away, such as `head`, is no failure.
@@ -159,8 +200,6 @@ fn print(text: &str) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use clap::CommandFactory as _;
 
     use super::*;
 

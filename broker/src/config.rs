@@ -31,7 +31,7 @@ pub use http::Http;
 pub use load::{Loaded, Sources};
 pub use network::{BadNetwork, Network};
 pub use reload::{Change, Takes};
-pub use report::{effective, reference};
+pub use report::{effective, reference, running};
 pub use sync::Sync;
 pub use tls::{CertificateLogin, Tls, TlsVersion};
 pub use value::{DiskFreeLimit, MemoryLimit};

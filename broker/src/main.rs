@@ -3,6 +3,7 @@
 //! It holds no rule of the protocol; all of that is in the library, which other programs can embed.
 
 mod cli;
+mod ctl;
 mod logging;
 
 use std::process::ExitCode;

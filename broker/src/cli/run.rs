@@ -128,6 +128,8 @@ enum Stop {
     Hangup,
     Interrupt,
     Terminate,
+    /// No signal: `warren ctl stop`.
+    Operator,
 }
 
 impl Stop {
@@ -136,6 +138,7 @@ impl Stop {
             Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
+            Self::Operator => "none, an operator asked for it",
         }
     }
 
@@ -145,6 +148,7 @@ impl Stop {
             Self::Hangup => 129,
             Self::Interrupt => 130,
             Self::Terminate => 143,
+            Self::Operator => 0,
         }
     }
 }
@@ -162,7 +166,11 @@ impl Signals {
     /// Waits until the broker is to stop, and reloads it meanwhile.
     async fn stop(&mut self, broker: &Broker) -> Stop {
         loop {
-            match self.next().await {
+            let signal = tokio::select! {
+                signal = self.next() => signal,
+                () = broker.stop_requested() => return Stop::Operator,
+            };
+            match signal {
                 // A terminal that has closed is none any more.
                 Stop::Hangup if !self.terminal || io::stdin().is_terminal() => {
                     let admin = broker.admin();

@@ -150,10 +150,11 @@ fn shown(knob: &Knob, value: &Input) -> String {
     if knob.secret { "(hidden)".to_owned() } else { value.to_string() }
 }
 
-/// Variables with our prefix that are not settings: the name of the file, those of the project's own tests, and those
+/// Variables with our prefix that are not settings: the name of the file, where `warren ctl` finds a broker, those of the project's own tests, and those
 /// that container engines set for every program near a service called "warren".
 fn is_for_others(name: &str, value: &str) -> bool {
-    let ours = name == CONFIG_VARIABLE || name == "WARREN_BIN" || name.starts_with("WARREN_TEST_");
+    let ours = [CONFIG_VARIABLE, "WARREN_URL", "WARREN_PROFILE", "WARREN_BIN"].contains(&name)
+        || name.starts_with("WARREN_TEST_");
     let linked_service = name == "WARREN_SERVICE_HOST"
         || name.starts_with("WARREN_SERVICE_PORT")
         || name

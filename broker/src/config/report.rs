@@ -24,6 +24,23 @@ pub fn effective(loaded: &Loaded) -> String {
     out
 }
 
+/// The settings of a running broker, section by section. Secrets are hidden.
+#[must_use]
+pub fn running(config: &Config) -> String {
+    let mut out = String::new();
+    for section in sections() {
+        let _ = writeln!(out, "{}[{section}]", if out.is_empty() { "" } else { "\n" });
+        for knob in knobs_of(section) {
+            let _ = if knob.secret {
+                writeln!(out, "# {} is hidden", knob.name())
+            } else {
+                writeln!(out, "{} = {}", knob.name(), (knob.show)(config))
+            };
+        }
+    }
+    out
+}
+
 fn effective_line(loaded: &Loaded, knob: &Knob) -> (String, String) {
     match loaded.origins.get(knob.key) {
         Some(origin) if knob.secret => (format!("# {} is hidden", knob.name()), origin.to_string()),
@@ -72,6 +89,19 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         Sources { file: Some(file.path().to_owned()), ..Sources::default() }.load().unwrap()
+    }
+
+    #[test]
+    fn a_running_configuration_can_be_read_back_but_for_its_secrets() {
+        let config =
+            load("[auth]\nuser = \"alex\"\npassword = \"s3cret\"\n[limits]\nchannel_max = 7\n").config;
+        let text = running(&config);
+        assert!(!text.contains("s3cret"), "{text}");
+        let expected = Config {
+            auth: super::super::Auth { password: Config::default().auth.password, ..config.auth.clone() },
+            ..config
+        };
+        assert_eq!(load(&text).config, expected);
     }
 
     #[test]

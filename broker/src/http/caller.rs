@@ -125,6 +125,19 @@ impl FromRequestParts<Api> for Administrator {
     }
 }
 
+/// A caller on this machine who owns the data folder: over the network there are no such routes.
+#[derive(Debug, Clone)]
+pub(super) struct Owner;
+
+impl FromRequestParts<Api> for Owner {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        if caller.0.user.is_none() { Ok(Self) } else { Err(ApiError::not_found()) }
+    }
+}
+
 /// A caller who may look at the broker as a whole.
 #[derive(Debug, Clone)]
 pub(super) struct Monitor(pub(super) Caller);
@@ -185,7 +198,13 @@ async fn identify(api: &Api, peer: Option<Peer>, sent: Option<HeaderValue>) -> R
     Ok(caller)
 }
 
-async fn login(api: &Api, name: String, password: Vec<u8>, peer: IpAddr) -> Result<Caller, ApiError> {
+/// Checks a name and a password as if they came from `peer`.
+pub(super) async fn login(
+    api: &Api,
+    name: String,
+    password: Vec<u8>,
+    peer: IpAddr,
+) -> Result<Caller, ApiError> {
     let checked = match api.admin.authenticate_at_once(&name, &password, peer) {
         Some(checked) => checked,
         None => {

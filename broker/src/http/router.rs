@@ -25,6 +25,7 @@ pub(super) fn router(api: Api) -> Router {
     let resources = Router::new()
         .merge(routes::health::routes())
         .merge(routes::limits::routes())
+        .merge(routes::local::routes())
         .merge(routes::node::routes())
         .merge(routes::permissions::routes())
         .merge(routes::policies::routes())

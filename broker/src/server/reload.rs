@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::config::{Change, Config, ConfigError, Takes};
+use crate::config::{self, Change, Config, ConfigError, Takes};
 use crate::server::admin::Admin;
 use crate::server::admission::AdmissionLimits;
 use crate::server::shared::Shared;
@@ -101,6 +101,27 @@ impl Admin {
             tracing::error!(%error, "the configuration was not reloaded; everything stays as it was");
         }
         result
+    }
+}
+
+impl Admin {
+    /// The settings that the broker runs with, in TOML, secrets hidden.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        self.shared().running.read(config::running)
+    }
+
+    /// Asks whoever runs the broker to stop it; see [`Broker::stop_requested`].
+    pub fn request_stop(&self) {
+        tracing::info!("an operator wants the broker to stop");
+        self.shared().stop_requested.notify_one();
+    }
+}
+
+impl Broker {
+    /// Waits until an operator wants the broker to stop. Whoever runs it then calls [`Broker::shutdown`].
+    pub async fn stop_requested(&self) {
+        self.shared.stop_requested.notified().await;
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Shared {
     connected: Mutex<Connected>,
     /// Notified when the last connection is gone.
     last_gone: Notify,
+    /// Notified when an operator wants the broker to stop.
+    pub(super) stop_requested: Notify,
     waiters: Arc<DurableWaiters>,
     next_id: AtomicU64,
 }
@@ -129,6 +131,7 @@ impl Shared {
             admission: Arc::new(Admission::new(AdmissionLimits::from(limits))),
             queue_limit: QueueLimit::new(limits.queues_max),
             last_gone: Notify::new(),
+            stop_requested: Notify::new(),
             waiters,
             next_id: AtomicU64::new(1),
         })

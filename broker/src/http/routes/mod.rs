@@ -2,6 +2,7 @@
 
 pub(super) mod health;
 pub(super) mod limits;
+pub(super) mod local;
 pub(super) mod node;
 pub(super) mod permissions;
 pub(super) mod policies;

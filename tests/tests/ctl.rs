@@ -1,0 +1,334 @@
+//! `warren ctl` against a real broker: the commands, output and exit codes that scripts of `rabbitmqctl` rely on.
+
+// Helpers of tests are tests, which clippy cannot know.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use warren_tests::{Broker, Program, built, clients, python};
+
+/// What a command wrote, and its exit code.
+#[derive(Debug, PartialEq, Eq)]
+struct Done {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Done {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(built("warren"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WARREN_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null()).current_dir("/");
+    command
+}
+
+/// Runs `warren ctl` for the broker on a data folder; the arguments are separated by spaces.
+fn ctl(folder: &Path, arguments: &str) -> Done {
+    ctl_with(folder, &arguments.split(' ').collect::<Vec<_>>())
+}
+
+fn ctl_with(folder: &Path, arguments: &[&str]) -> Done {
+    let all = [&["ctl", "--data", folder.to_str().unwrap()], arguments].concat();
+    Done::of(command(&all).output().unwrap())
+}
+
+/// Runs a command that has to work and returns what it wrote.
+fn ok(folder: &Path, arguments: &str) -> String {
+    let done = ctl(folder, arguments);
+    assert_eq!((done.code, &*done.err), (0, ""), "{arguments}: {done:?}");
+    done.out
+}
+
+fn login(broker: &Broker, user: &str, password: &str) -> String {
+    let mut script = Command::new(python());
+    script.arg(clients().join("login.py")).env("AMQP_PORT", broker.port().to_string());
+    script.env("AMQP_USER", user).env("AMQP_PASSWORD", password);
+    Program::start("pika", &mut script).succeed().join("\n")
+}
+
+#[test]
+fn the_user_of_the_tutorials_is_made_as_with_rabbitmqctl_and_pika_logs_in() {
+    let broker = Broker::warren(&[]);
+    let folder = broker.data().unwrap();
+    assert_eq!(
+        ok(folder, "add_user alex 123"),
+        "Adding user \"alex\" ...\nDone. Don't forget to grant the user permissions to some virtual hosts! See 'warren ctl help set_permissions' to learn more.\n"
+    );
+    assert_eq!(
+        ok(folder, "set_user_tags alex administrator"),
+        "Setting tags for user \"alex\" to [administrator] ...\n"
+    );
+    assert_eq!(
+        ok(folder, "set_permissions -p / alex .* .* .*"),
+        "Setting permissions for user \"alex\" in vhost \"/\" ...\n"
+    );
+    assert_eq!(login(&broker, "alex", "123"), "PASS");
+    // The password outlives other tags, and ends with another one.
+    assert_eq!(
+        ok(folder, "set_user_tags alex monitoring policymaker"),
+        "Setting tags for user \"alex\" to [monitoring, policymaker] ...\n"
+    );
+    assert_eq!(login(&broker, "alex", "123"), "PASS");
+    assert_eq!(ok(folder, "change_password alex 456"), "Changing password for user \"alex\" ...\n");
+    assert!(login(&broker, "alex", "123").starts_with("REFUSED"));
+    assert_eq!(login(&broker, "alex", "456"), "PASS");
+    assert_eq!(
+        ok(folder, "list_users"),
+        "Listing users ...\nuser\ttags\nalex\t[monitoring, policymaker]\nguest\t[administrator]\n"
+    );
+    assert_eq!(
+        ok(folder, "-q list_users"),
+        "user\ttags\nalex\t[monitoring, policymaker]\nguest\t[administrator]\n"
+    );
+    assert_eq!(ok(folder, "-s list_users"), "alex\t[monitoring, policymaker]\nguest\t[administrator]\n");
+    assert_eq!(
+        ok(folder, "list_users --json"),
+        "[\n{\"user\":\"alex\",\"tags\":[\"monitoring\",\"policymaker\"]}\n,{\"user\":\"guest\",\"tags\":[\"administrator\"]}\n]\n"
+    );
+    assert_eq!(
+        ok(folder, "list_user_permissions alex"),
+        "Listing permissions for user \"alex\" ...\nvhost\tconfigure\twrite\tread\n/\t.*\t.*\t.*\n"
+    );
+    assert_eq!(ok(folder, "authenticate_user alex 456"), "Authenticating user \"alex\" ...\nSuccess\n");
+    assert_eq!(ok(folder, "delete_user alex"), "Deleting user \"alex\" ...\n");
+    assert!(login(&broker, "alex", "456").starts_with("REFUSED"));
+}
+
+#[test]
+fn exit_codes_and_errors_are_those_of_rabbitmqctl() {
+    let broker = Broker::warren(&[]);
+    let folder = broker.data().unwrap();
+    ok(folder, "add_user alex 123");
+    let table = [
+        ("add_user alex 123", 70, "Error:\nUser \"alex\" already exists\n"),
+        ("add_user bob", 65, "Error:\nPassword is not provided via argument or stdin\n"),
+        ("set_user_tags nobody administrator", 67, "Error:\nUser \"nobody\" does not exist\n"),
+        ("change_password nobody 1", 67, "Error:\nUser \"nobody\" does not exist\n"),
+        ("delete_user nobody", 67, "Error:\nUser \"nobody\" does not exist\n"),
+        ("set_permissions -p nope alex .* .* .*", 69, "Error:\nVirtual host nope does not exist\n"),
+        ("set_permissions nobody .* .* .*", 67, "Error:\nUser \"nobody\" does not exist\n"),
+        ("list_user_permissions nobody", 69, "Error:\nUser \"nobody\" does not exist\n"),
+        (
+            "authenticate_user alex wrong",
+            65,
+            "Error:\nError: failed to authenticate user \"alex\"\nuser 'alex' - invalid credentials\n",
+        ),
+    ];
+    for (arguments, code, error) in table {
+        let done = ctl(folder, arguments);
+        assert_eq!((done.code, &*done.err), (code, error), "{arguments}");
+    }
+    for arguments in
+        ["nonsense", "add_user", "set_permissions alex .*", "list_users --formatter xml", "-n a@b ping"]
+    {
+        let done = ctl(folder, arguments);
+        assert_eq!((done.code, &*done.out), (64, ""), "{arguments}: {done:?}");
+    }
+    let bad = ctl(folder, "set_permissions alex ( .* .*");
+    assert_eq!(bad.code, 69, "{bad:?}");
+    assert_eq!(ctl(folder, "list_queues nonsense").code, 64);
+}
+
+/// What is done one after the other, and what each step writes.
+const STEPS: &[(&str, &str)] = &[
+    ("add_vhost shop", "Adding vhost \"shop\" ...\n"),
+    ("add_vhost shop", "Adding vhost \"shop\" ...\n"),
+    ("list_vhosts", "Listing vhosts ...\nname\n/\nshop\n"),
+    ("list_vhosts name tracing", "Listing vhosts ...\nname\ttracing\n/\tfalse\nshop\tfalse\n"),
+    (
+        "set_permissions -p shop alex ^a .* ^b",
+        "Setting permissions for user \"alex\" in vhost \"shop\" ...\n",
+    ),
+    (
+        "list_permissions -p shop",
+        "Listing permissions for vhost \"shop\" ...\nuser\tconfigure\twrite\tread\nalex\t^a\t.*\t^b\n",
+    ),
+    (
+        "set_topic_permissions -p shop alex logs ^a .*",
+        "Setting topic permissions on \"logs\" for user \"alex\" in vhost \"shop\" ...\n",
+    ),
+    (
+        "list_topic_permissions -p shop",
+        "Listing topic permissions for vhost \"shop\" ...\nuser\texchange\twrite\tread\nalex\tlogs\t^a\t.*\n",
+    ),
+    (
+        "clear_topic_permissions -p shop alex",
+        "Clearing topic permissions for user \"alex\" in vhost \"shop\" ...\n",
+    ),
+    ("-q list_topic_permissions -p shop", ""),
+    ("clear_permissions -p shop alex", "Clearing permissions for user \"alex\" in vhost \"shop\" ...\n"),
+    ("-q list_permissions -p shop", ""),
+    (
+        "set_vhost_limits -p shop {\"max-connections\":64}",
+        "Setting vhost limits to \"{\"max-connections\":64}\" for vhost \"shop\" ...\n",
+    ),
+    ("list_vhost_limits -p shop", "Listing limits for vhost \"shop\" ...\n{\"max-connections\":64}\n"),
+    ("clear_vhost_limits -p shop", "Clearing vhost \"shop\" limits ...\n"),
+    (
+        "set_user_limits alex {\"max-channels\":64}",
+        "Setting user limits to \"{\"max-channels\":64}\" for user \"alex\" ...\n",
+    ),
+    ("list_user_limits --user alex", "Listing limits for user \"alex\" ...\n{\"max-channels\":64}\n"),
+    ("clear_user_limits alex all", "Clearing \"all\" limit for user \"alex\" ...\n"),
+    (
+        "set_policy -p shop --priority 3 --apply-to queues ttl ^o {\"message-ttl\":60000}",
+        "Setting policy \"ttl\" for pattern \"^o\" to \"{\"message-ttl\":60000}\" with priority \"3\" for vhost \"shop\" ...\n",
+    ),
+    (
+        "list_policies -p shop",
+        "Listing policies for vhost \"shop\" ...\nvhost\tname\tpattern\tapply-to\tdefinition\tpriority\nshop\tttl\t^o\tqueues\t{\"message-ttl\":60000}\t3\n",
+    ),
+    ("clear_policy -p shop ttl", "Clearing policy \"ttl\" on vhost \"shop\" ...\n"),
+    ("delete_vhost shop", "Deleting vhost \"shop\" ...\n"),
+];
+
+#[test]
+fn virtual_hosts_permissions_limits_and_policies_are_set_listed_and_cleared() {
+    let broker = Broker::warren(&[]);
+    let folder = broker.data().unwrap();
+    ok(folder, "add_user alex 123");
+    for (arguments, expected) in STEPS {
+        assert_eq!(ok(folder, arguments), *expected, "{arguments}");
+    }
+    for (arguments, code) in [
+        ("delete_vhost shop", 65),
+        ("list_permissions -p shop", 69),
+        ("set_vhost_limits -p shop {}", 69),
+        ("set_vhost_limits {bad", 69),
+        ("set_policy p ( {\"message-ttl\":1}", 69),
+        ("set_policy p .* {\"nonsense\":1}", 69),
+        ("clear_policy nope", 69),
+    ] {
+        assert_eq!(ctl(folder, arguments).code, code, "{arguments}");
+    }
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_said_to_be_unavailable() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = ctl(folder.path(), "list_users");
+    assert_eq!(done.code, 69, "{done:?}");
+    assert!(done.err.contains("ctl.sock") && done.err.contains("--data"), "{done:?}");
+    let closed = warren_tests::ClosedPort::take();
+    let url = format!("http://guest:s3cret@{}", closed.address());
+    let done = Done::of(command(&["ctl", "--url", &url, "ping"]).output().unwrap());
+    assert_eq!(done.code, 69, "{done:?}");
+    assert!(!done.err.contains("s3cret") && !done.out.contains("s3cret"), "{done:?}");
+    let done = Done::of(command(&["ctl", "--url", "http://host.invalid", "ping"]).output().unwrap());
+    assert_eq!(done.code, 68, "{done:?}");
+    let done = ctl(folder.path(), "-t 0.2 await_startup");
+    assert_eq!(done.code, 75, "{done:?}");
+}
+
+#[test]
+fn passwords_can_come_over_standard_input() {
+    use std::io::Write as _;
+    let broker = Broker::warren(&[]);
+    let folder = broker.data().unwrap().to_str().unwrap();
+    let mut child = command(&["ctl", "--data", folder, "add_user", "alex"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"from stdin\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(ctl_with(Path::new(folder), &["authenticate_user", "alex", "from stdin"]).code, 0);
+    // What hash_password prints is a password for who knows the one it was made of.
+    let hash = ok(Path::new(folder), "hash_password abc");
+    assert_eq!(
+        ctl_with(Path::new(folder), &["add_user", "bob", hash.trim(), "--pre-hashed-password"]).code,
+        0
+    );
+    ok(Path::new(folder), "authenticate_user bob abc");
+}
+
+#[test]
+fn the_broker_elsewhere_is_asked_with_a_url_or_a_profile_that_nobody_else_can_read() {
+    let mut broker = Broker::warren(&[]);
+    let line = broker.program().unwrap().wait_for("http://");
+    let at = line.find("http://").unwrap() + "http://".len();
+    let authority: String = line[at..].chars().take_while(|c| !c.is_whitespace() && *c != '/').collect();
+    let authority = authority.rsplit('@').next().unwrap().to_owned();
+    let ask = |url: &str, arguments: &[&str]| {
+        Done::of(command(&[&["ctl", "--url", url], arguments].concat()).output().unwrap())
+    };
+    let url = format!("http://guest:guest@{authority}");
+    assert_eq!(ask(&url, &["-q", "list_users"]).out, "user\ttags\nguest\t[administrator]\n");
+    let wrong = ask(&format!("http://guest:s3cret@{authority}"), &["list_users"]);
+    assert_eq!((wrong.code, &*wrong.err), (77, "Error:\nnot authorised: Login failed\n"), "{wrong:?}");
+    for arguments in [["stop"], ["reload"], ["environment"]] {
+        assert_eq!(ask(&url, &arguments).code, 64, "{arguments:?}");
+    }
+    assert_eq!(ask(&url, &["authenticate_user", "guest", "guest"]).code, 0);
+    assert_eq!(ask(&url, &["authenticate_user", "guest", "wrong"]).code, 65);
+
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("profile.toml");
+    fs::write(&profile, format!("url = \"http://{authority}\"\nuser = \"guest\"\npassword = \"guest\"\n"))
+        .unwrap();
+    let ask =
+        || Done::of(command(&["ctl", "-q", "list_users"]).env("WARREN_PROFILE", &profile).output().unwrap());
+    fs::set_permissions(&profile, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(ask().code, 65);
+    fs::set_permissions(&profile, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(ask().out, "user\ttags\nguest\t[administrator]\n");
+}
+
+#[test]
+fn an_operator_can_look_at_the_settings_reload_them_and_stop_the_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warren.toml");
+    fs::write(&file, "[limits]\nchannel_max = 100\n").unwrap();
+    let mut broker = Broker::warren(&["--config", file.to_str().unwrap()]);
+    let data = broker.data().unwrap().to_owned();
+    ok(&data, "await_startup");
+    assert!(ok(&data, "ping").ends_with("Ping succeeded\n"));
+    assert!(ok(&data, "-q environment").contains("channel_max = 100\n"));
+    fs::write(&file, "[limits]\nchannel_max = 200\n").unwrap();
+    assert_eq!(
+        ok(&data, "-q reload"),
+        "setting\tfrom\tto\ttakes_effect\nlimits.channel_max\t100\t200\tnow\n"
+    );
+    assert!(ok(&data, "-q environment").contains("channel_max = 200\n"));
+    assert_eq!(ok(&data, "-q reload"), "Nothing has changed\n");
+    fs::write(&file, "[limits]\nchannel_mix = 200\n").unwrap();
+    let refused = ctl(&data, "reload");
+    assert_eq!(refused.code, 69, "{refused:?}");
+    assert!(refused.err.contains("channel_mix"), "{refused:?}");
+    fs::write(&file, "").unwrap();
+    let report: Value = serde_json::from_str(&ok(&data, "reload --json")).unwrap();
+    assert_eq!(report["changes"][0]["to"], json!("2047"));
+
+    ok(&data, "stop");
+    assert!(broker.program().unwrap().wait_for_exit().success());
+    assert_eq!(ctl(&data, "ping").code, 69);
+    broker.start_again();
+    assert!(ok(&data, "ping").ends_with("Ping succeeded\n"));
+}
+
+#[test]
+fn shells_learn_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let done = Done::of(command(&["completions", shell]).output().unwrap());
+        assert_eq!((done.code, &*done.err), (0, ""));
+        assert!(done.out.contains("set_permissions") && done.out.contains("list_queues"), "{shell}");
+    }
+}
