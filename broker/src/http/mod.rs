@@ -6,11 +6,13 @@
 
 #![allow(dead_code)] // Until all routes are there that need it.
 
+mod arguments;
 mod body;
 mod caller;
 mod error;
 mod listener;
 mod listing;
+mod measures;
 mod reply;
 mod router;
 mod routes;
@@ -19,6 +21,7 @@ mod socket;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod time;
 
 use std::fmt;
 use std::io;

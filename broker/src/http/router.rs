@@ -23,12 +23,17 @@ const HEADERS: [(HeaderName, HeaderValue); 3] = [
 /// The routes below `/api`. A resource is a file in `routes` and a line here.
 pub(super) fn router(api: Api) -> Router {
     let resources = Router::new()
+        .merge(routes::bindings::routes())
+        .merge(routes::connections::routes())
+        .merge(routes::exchanges::routes())
         .merge(routes::health::routes())
         .merge(routes::limits::routes())
         .merge(routes::local::routes())
         .merge(routes::node::routes())
+        .merge(routes::overview::routes())
         .merge(routes::permissions::routes())
         .merge(routes::policies::routes())
+        .merge(routes::queues::routes())
         .merge(routes::users::routes())
         .merge(routes::vhosts::routes())
         .merge(routes::whoami::routes());

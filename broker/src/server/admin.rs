@@ -30,6 +30,7 @@ use crate::server::Broker;
 use crate::server::access::LoginRefused;
 use crate::server::shared::Shared;
 
+pub(crate) use crate::server::events::NODE;
 pub use crate::server::sessions::Used;
 pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
 pub use connections::{ConnectionView, ConsumerView};

@@ -28,7 +28,7 @@ pub(super) const EVENT_EXCHANGE: &str = "amq.rabbitmq.event";
 pub(super) const EVENT_VHOST: &str = "/";
 
 /// What the broker calls itself where RabbitMQ has the name of an Erlang node.
-pub(super) const NODE: &str = "warren";
+pub(crate) const NODE: &str = "warren";
 
 /// Who did what nobody asked for.
 pub(super) const INTERNAL_USER: &str = "rmq-internal";

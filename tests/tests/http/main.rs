@@ -2,3 +2,5 @@
 
 mod client;
 mod frame;
+mod rabbitmqadmin;
+mod resources;

@@ -40,7 +40,8 @@ pub enum ExchangeKind {
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 9] = [
+    /// All there are.
+    pub const ALL: [Self; 9] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,

@@ -1,0 +1,190 @@
+//! `/api/exchanges`: exchanges, their bindings, and publishing.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::acting::{actor, arguments_in, check_name, exchange_name, see_vhost, told, visible_vhosts};
+use super::bindings;
+use crate::http::Api;
+use crate::http::arguments;
+use crate::http::body::Sent;
+use crate::http::caller::Caller;
+use crate::http::error::ApiError;
+use crate::http::listing::Listing;
+use crate::http::reply::{Done, Put};
+use crate::server::admin::{EndKind, ExchangeView, NewMessage, Published};
+use crate::session::action::TopologyRequest;
+use crate::wire::properties;
+
+pub(in crate::http) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/exchanges", get(list))
+        .route("/exchanges/{vhost}", get(list_vhost))
+        .route("/exchanges/{vhost}/{name}", get(one).put(put).delete(delete))
+        .route("/exchanges/{vhost}/{name}/bindings/source", get(bound_from))
+        .route("/exchanges/{vhost}/{name}/bindings/destination", get(bound_to))
+        .route("/exchanges/{vhost}/{name}/publish", post(publish))
+}
+
+fn json_of(view: &ExchangeView) -> Value {
+    let mut object = json!({
+        "name": view.options.name,
+        "vhost": view.vhost,
+        "type": view.options.kind.name(),
+        "durable": view.options.durable,
+        "auto_delete": view.options.auto_delete,
+        "internal": view.options.internal,
+        "arguments": arguments::to_json(&view.options.arguments),
+    });
+    if let (Value::Object(fields), Some(policy)) = (&mut object, view.policies.policy_name()) {
+        fields.insert("policy".to_owned(), policy.into());
+    }
+    object
+}
+
+async fn list(caller: Caller, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        let visible = visible_vhosts(&caller, admin);
+        let views = visible.iter().flat_map(|vhost| admin.exchanges(Some(vhost)));
+        listing.answer_paged(&["vhost", "name"], views.map(|view| json_of(&view)).collect())
+    })
+    .await
+}
+
+async fn list_vhost(
+    caller: Caller,
+    State(api): State<Api>,
+    Path(vhost): Path<String>,
+    listing: Listing,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        see_vhost(&caller, admin, &vhost)?;
+        let views = admin.exchanges(Some(&vhost));
+        listing.answer_paged(&["vhost", "name"], views.iter().map(json_of).collect())
+    })
+    .await
+}
+
+async fn one(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    listing: Listing,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        see_vhost(&caller, admin, &vhost)?;
+        let view = admin.exchange(&vhost, exchange_name(&name)).ok_or_else(ApiError::not_found)?;
+        Ok(listing.one(json_of(&view)))
+    })
+    .await
+}
+
+async fn put(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    sent: Sent,
+) -> Result<Put, ApiError> {
+    let request = TopologyRequest::DeclareExchange {
+        name: name.clone(),
+        kind: sent.text("type")?.unwrap_or("direct").to_owned(),
+        passive: false,
+        durable: sent.boolean("durable")?.unwrap_or(false),
+        auto_delete: sent.boolean("auto_delete")?.unwrap_or(false),
+        internal: sent.boolean("internal")?.unwrap_or(false),
+        arguments: arguments_in(&sent)?,
+    };
+    check_name(&name)?;
+    api.work(move |admin| {
+        let mut actor = actor(&caller, admin, &vhost)?;
+        let existed = admin.exchange(&vhost, &name).is_some();
+        actor.topology(request).map_err(told)?;
+        Ok(Put::over(existed))
+    })
+    .await
+}
+
+async fn delete(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Done, ApiError> {
+    let if_unused = query.iter().any(|(name, value)| name == "if-unused" && value == "true");
+    api.work(move |admin| {
+        let mut actor = actor(&caller, admin, &vhost)?;
+        let name = exchange_name(&name).to_owned();
+        admin.exchange(&vhost, &name).ok_or_else(ApiError::not_found)?;
+        actor.topology(TopologyRequest::DeleteExchange { name, if_unused }).map_err(told)?;
+        Ok(Done)
+    })
+    .await
+}
+
+async fn bound_from(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    listing: Listing,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        see_vhost(&caller, admin, &vhost)?;
+        let views = admin.bindings_from(&vhost, exchange_name(&name)).ok_or_else(ApiError::not_found)?;
+        listing.answer(&bindings::SORTED_BY, views.iter().map(bindings::json_of).collect())
+    })
+    .await
+}
+
+async fn bound_to(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    listing: Listing,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        see_vhost(&caller, admin, &vhost)?;
+        let views = admin.bindings_to(&vhost, EndKind::Exchange, exchange_name(&name));
+        let views = views.ok_or_else(ApiError::not_found)?;
+        listing.answer(&bindings::SORTED_BY, views.iter().map(bindings::json_of).collect())
+    })
+    .await
+}
+
+async fn publish(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    sent: Sent,
+) -> Result<Json<Value>, ApiError> {
+    let exchange = exchange_name(&name).to_owned();
+    let routing_key = sent.need_text("routing_key")?.to_owned();
+    check_name(&exchange)?;
+    check_name(&routing_key)?;
+    let payload = sent.need_text("payload")?;
+    let body = match sent.need_text("payload_encoding")? {
+        "string" => payload.as_bytes().to_vec(),
+        "base64" => STANDARD.decode(payload).map_err(|_| ApiError::bad_request("payload is not base64"))?,
+        other => return Err(ApiError::bad_request(format!("unsupported encoding: {other}"))),
+    };
+    let given = match sent.need("properties")? {
+        Value::Object(properties) => arguments::from_json(properties).map_err(ApiError::bad_request)?,
+        Value::Array(values) if values.is_empty() => amq_protocol::types::FieldTable::default(),
+        _ => return Err(ApiError::bad_request("properties has to be an object")),
+    };
+    let properties = properties::from_table(&given).map_err(ApiError::bad_request)?;
+    api.work(move |admin| {
+        let mut actor = actor(&caller, admin, &vhost)?;
+        let message = NewMessage { exchange, routing_key, properties, body };
+        match actor.publish(message).map_err(told)? {
+            Published::Routed => Ok(Json(json!({"routed": true}))),
+            Published::Unroutable => Ok(Json(json!({"routed": false}))),
+            Published::Refused => Err(ApiError::bad_request("a queue is full and refuses the message")),
+        }
+    })
+    .await
+}

@@ -1,0 +1,310 @@
+//! `/api/queues`: queues, what is in them, and what may be done with them.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::acting::{actor, told};
+use super::bindings;
+use super::connections::consumer_json;
+use crate::engine::queue::{QueueKind, QueueOptions};
+use crate::http::Api;
+use crate::http::body::Sent;
+use crate::http::caller::Caller;
+use crate::http::error::ApiError;
+use crate::http::listing::Listing;
+use crate::http::measures::{self, Past};
+use crate::http::reply::{Done, Put};
+use crate::http::{arguments, time};
+use crate::server::admin::{Admin, EndKind, GotMessage, NODE, QueueView, Requeue};
+use crate::session::action::TopologyRequest;
+use crate::wire::properties;
+
+/// The most messages that one request gets.
+const GET_MAX: u64 = 10_000;
+
+pub(in crate::http) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/queues", get(list))
+        .route("/queues/{vhost}", get(list_vhost))
+        .route("/queues/{vhost}/{name}", get(one).put(put).delete(remove))
+        .route("/queues/{vhost}/{name}/bindings", get(bound))
+        .route("/queues/{vhost}/{name}/contents", delete(purge))
+        .route("/queues/{vhost}/{name}/actions", post(act))
+        .route("/queues/{vhost}/{name}/get", post(get_messages))
+}
+
+/// RabbitMQ's words for an overflow that is not the default are in the arguments; here are names, numbers and policies.
+fn json_of(view: &QueueView) -> Value {
+    let options: &QueueOptions = &view.options;
+    let total = view.lengths[0].value;
+    let mut object = json!({
+        "name": options.name,
+        "vhost": &*options.vhost,
+        "node": NODE,
+        "type": kind(options),
+        "durable": options.durable,
+        "auto_delete": options.auto_delete,
+        "exclusive": options.exclusive,
+        "arguments": arguments::to_json(&options.arguments),
+        "policy": view.policies.policy_name(),
+        "operator_policy": view.policies.operator_policy_name(),
+        "effective_policy_definition": view.policies.effective_definition().unwrap_or_default(),
+        "state": "running",
+        "consumers": view.consumer_count,
+        "memory": view.memory_bytes,
+        "message_bytes": view.ready_bytes + view.unacked_bytes,
+        "message_bytes_ready": view.ready_bytes,
+        "message_bytes_unacknowledged": view.unacked_bytes,
+        "idle_since": time::text(view.idle_since_ms),
+    });
+    let Value::Object(fields) = &mut object else { return object };
+    for measure in &view.lengths {
+        measures::add(fields, measure);
+    }
+    if !view.message_stats.is_empty() {
+        fields.insert("message_stats".to_owned(), measures::object_of(&view.message_stats).into());
+    }
+    if let Some(owner) = &view.owner {
+        fields.insert("owner_pid_details".to_owned(), json!({"name": owner}));
+    }
+    debug_assert_eq!(total, view.lengths[1].value + view.lengths[2].value);
+    object
+}
+
+fn kind(options: &QueueOptions) -> &'static str {
+    match options.kind {
+        QueueKind::Classic => "classic",
+        QueueKind::Quorum => "quorum",
+    }
+}
+
+async fn list(
+    caller: Caller,
+    State(api): State<Api>,
+    listing: Listing,
+    Past(windows): Past,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        let visible = super::acting::visible_vhosts(&caller, admin);
+        let views = visible.iter().flat_map(|vhost| admin.queues(Some(vhost), windows));
+        listing.answer_paged(&["vhost", "name"], views.map(|view| json_of(&view)).collect())
+    })
+    .await
+}
+
+async fn list_vhost(
+    caller: Caller,
+    State(api): State<Api>,
+    Path(vhost): Path<String>,
+    listing: Listing,
+    Past(windows): Past,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        super::acting::see_vhost(&caller, admin, &vhost)?;
+        let views = admin.queues(Some(&vhost), windows);
+        listing.answer_paged(&["vhost", "name"], views.iter().map(json_of).collect())
+    })
+    .await
+}
+
+async fn one(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    listing: Listing,
+    Past(windows): Past,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        super::acting::see_vhost(&caller, admin, &vhost)?;
+        let view = admin.queue(&vhost, &name, windows).ok_or_else(ApiError::not_found)?;
+        let mut object = json_of(&view);
+        if let Value::Object(fields) = &mut object {
+            let consumers: Vec<Value> = view.consumers.iter().map(consumer_json).collect();
+            let tag = |wanted: bool| {
+                let mut tags = view.consumers.iter().filter(|consumer| wanted && consumer.active);
+                tags.next().map(|consumer| consumer.consumer_tag.clone())
+            };
+            let exclusive = view.consumers.iter().any(|consumer| consumer.exclusive);
+            fields.insert("exclusive_consumer_tag".to_owned(), tag(exclusive).into());
+            let single = view.options.single_active_consumer;
+            fields.insert("single_active_consumer_tag".to_owned(), tag(single).into());
+            fields.insert("consumer_details".to_owned(), consumers.into());
+        }
+        Ok(listing.one(object))
+    })
+    .await
+}
+
+async fn put(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    sent: Sent,
+) -> Result<Put, ApiError> {
+    let request = TopologyRequest::DeclareQueue {
+        name: name.clone(),
+        passive: false,
+        durable: sent.boolean("durable")?.unwrap_or(false),
+        exclusive: false,
+        auto_delete: sent.boolean("auto_delete")?.unwrap_or(false),
+        arguments: super::acting::arguments_in(&sent)?,
+    };
+    super::acting::check_name(&name)?;
+    api.work(move |admin| {
+        let mut actor = actor(&caller, admin, &vhost)?;
+        let existed = admin.has_queue(&vhost, &name);
+        actor.topology(request).map_err(told)?;
+        Ok(Put::over(existed))
+    })
+    .await
+}
+
+async fn remove(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Done, ApiError> {
+    let asked = |what: &str| query.iter().any(|(name, value)| name == what && value == "true");
+    let (if_unused, if_empty) = (asked("if-unused"), asked("if-empty"));
+    api.work(move |admin| {
+        let mut actor = existing(&caller, admin, &vhost, &name)?;
+        let request = TopologyRequest::DeleteQueue { queue: name, if_unused, if_empty };
+        actor.topology(request).map_err(told)?;
+        Ok(Done)
+    })
+    .await
+}
+
+async fn bound(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    listing: Listing,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| {
+        super::acting::see_vhost(&caller, admin, &vhost)?;
+        let views = admin.bindings_to(&vhost, EndKind::Queue, &name).ok_or_else(ApiError::not_found)?;
+        listing.answer(&bindings::SORTED_BY, views.iter().map(bindings::json_of).collect())
+    })
+    .await
+}
+
+async fn purge(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Result<Done, ApiError> {
+    api.work(move |admin| {
+        let mut actor = existing(&caller, admin, &vhost, &name)?;
+        actor.topology(TopologyRequest::PurgeQueue { queue: name }).map_err(told)?;
+        Ok(Done)
+    })
+    .await
+}
+
+/// `sync` and `cancel_sync` are about mirrors, which there are none of: they are done at once.
+async fn act(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    sent: Sent,
+) -> Result<Done, ApiError> {
+    let action = sent.need_text("action")?.to_owned();
+    api.work(move |admin| {
+        existing(&caller, admin, &vhost, &name)?;
+        match action.as_str() {
+            "sync" | "cancel_sync" => Ok(Done),
+            other => {
+                Err(ApiError::bad_request(format!("unknown action {other}: there are sync and cancel_sync")))
+            }
+        }
+    })
+    .await
+}
+
+/// Who acts on a queue that has to be there.
+fn existing(
+    caller: &Caller,
+    admin: &Admin,
+    vhost: &str,
+    name: &str,
+) -> Result<crate::server::admin::Actor, ApiError> {
+    let actor = actor(caller, admin, vhost)?;
+    if admin.has_queue(vhost, name) { Ok(actor) } else { Err(ApiError::not_found()) }
+}
+
+/// How a payload is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    /// As text if it is one.
+    Auto,
+    Base64,
+}
+
+async fn get_messages(
+    caller: Caller,
+    State(api): State<Api>,
+    Path((vhost, name)): Path<(String, String)>,
+    sent: Sent,
+) -> Result<Json<Value>, ApiError> {
+    let count = super::acting::number(&sent, "count")?.unwrap_or(1);
+    if count > GET_MAX {
+        return Err(ApiError::bad_request(format!("count has to be at most {GET_MAX}")));
+    }
+    let count = usize::try_from(count).unwrap_or_default();
+    let truncate = super::acting::number(&sent, "truncate")?.and_then(|bytes| usize::try_from(bytes).ok());
+    let requeue = requeue_in(&sent)?;
+    let encoding = match sent.text("encoding")? {
+        None | Some("auto") => Encoding::Auto,
+        Some("base64") => Encoding::Base64,
+        Some(other) => {
+            return Err(ApiError::bad_request(format!(
+                "unknown encoding {other}: there are auto and base64"
+            )));
+        }
+    };
+    api.work(move |admin| {
+        let mut actor = existing(&caller, admin, &vhost, &name)?;
+        let got = actor.get(&name, count, requeue).map_err(told)?;
+        Ok(Json(got.iter().map(|got| message_json(got, encoding, truncate)).collect()))
+    })
+    .await
+}
+
+/// `ackmode`, or `requeue` as clients of older RabbitMQs send it.
+fn requeue_in(sent: &Sent) -> Result<Requeue, ApiError> {
+    match (sent.text("ackmode")?, sent.boolean("requeue")?) {
+        (Some("ack_requeue_true" | "reject_requeue_true"), _) | (None, None | Some(true)) => Ok(Requeue::Yes),
+        (Some("ack_requeue_false"), _) | (None, Some(false)) => Ok(Requeue::Acknowledge),
+        (Some("reject_requeue_false"), _) => Ok(Requeue::Reject),
+        (Some(other), _) => Err(ApiError::bad_request(format!("unknown ackmode {other}"))),
+    }
+}
+
+fn message_json(got: &GotMessage, encoding: Encoding, truncate: Option<usize>) -> Value {
+    let message = &got.message;
+    let body = message.body();
+    let shown = &body[..truncate.unwrap_or(usize::MAX).min(body.len())];
+    let (payload, encoded) = match (encoding, std::str::from_utf8(shown)) {
+        (Encoding::Auto, Ok(text)) => (text.to_owned(), "string"),
+        _ => (STANDARD.encode(shown), "base64"),
+    };
+    let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let properties: Map<String, Value> = arguments::to_json(&properties::to_table(message.properties()));
+    json!({
+        "payload_bytes": body.len(),
+        "redelivered": got.redelivered,
+        "exchange": name(message.exchange()),
+        "routing_key": name(message.routing_key()),
+        "message_count": got.remaining,
+        "properties": properties,
+        "payload": payload,
+        "payload_encoding": encoded,
+    })
+}
