@@ -15,6 +15,7 @@ mod knobs;
 mod load;
 mod memory;
 mod network;
+mod oauth;
 mod reload;
 mod report;
 mod sync;
@@ -30,6 +31,7 @@ pub use error::ConfigError;
 pub use http::Http;
 pub use load::{Loaded, Sources};
 pub use network::{BadNetwork, Network};
+pub use oauth::{OAuth, TokenAlgorithm};
 pub use reload::{Change, Takes};
 pub use report::{effective, reference, running};
 pub use sync::Sync;
@@ -55,6 +57,8 @@ pub struct Config {
     pub server: Server,
     /// Who may connect.
     pub auth: Auth,
+    /// Tokens in place of passwords.
+    pub oauth: OAuth,
     /// The bounds an operator may move. Bounds that are not for operators are constants of the code.
     pub limits: Limits,
 }

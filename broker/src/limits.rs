@@ -82,6 +82,18 @@ pub const ACCESS_NAME_BYTES_MAX: usize = 255;
 /// A password, in bytes. What a frame before `connection.tune-ok` can carry, tokens among them.
 pub const PASSWORD_BYTES_MAX: usize = FRAME_BEFORE_TUNE_BYTES_MAX as usize;
 
+/// A token in place of a password, in bytes.
+pub const TOKEN_BYTES_MAX: usize = PASSWORD_BYTES_MAX;
+
+/// Scopes of one token that are looked at. What a frame can carry has some hundreds.
+pub const SCOPES_MAX: usize = 1000;
+
+/// The file with the keys of tokens, in bytes.
+pub const KEYS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Keys of tokens. A token that names none is tried with each.
+pub const KEYS_MAX: usize = 32;
+
 /// Users. They are in memory, and all of them in each listing.
 pub const USERS_MAX: usize = 100_000;
 

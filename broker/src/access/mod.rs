@@ -10,6 +10,7 @@ mod pattern;
 mod permissions;
 mod record;
 pub mod required;
+mod scopes;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -21,5 +22,6 @@ pub use error::AccessError;
 pub use pattern::Pattern;
 pub use permissions::{Grant, Permission, Permissions, TopicContext, TopicPermissions};
 pub use record::{Change, Record, is_key};
+pub use scopes::Scopes;
 pub use user::{Tag, Tags, User, UserLimits};
 pub use vhost::{VHostLimits, VHostSettings};

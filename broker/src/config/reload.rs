@@ -14,6 +14,7 @@ const LIVE: &[&str] = &[
     "limits.*",
     "listen.proxy_from",
     "log.level",
+    "oauth.*",
     "server.cluster_name",
     "server.product",
 ];

@@ -11,7 +11,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
-use super::{CertificateLogin, LogFormat, Network, Sync, TlsVersion};
+use super::{CertificateLogin, LogFormat, Network, Sync, TlsVersion, TokenAlgorithm};
 
 /// A value as it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +164,27 @@ impl Input {
         CertificateLogin::NAMED.iter().find(|(name, _)| *name == text).map(|(_, login)| *login)
     }
 
+    /// A text of at most 255 bytes, which may be empty.
+    pub(super) fn optional_text(&self) -> Option<String> {
+        self.text().filter(|text| text.len() <= 255).map(str::to_owned)
+    }
+
+    /// Words: an array of texts, or in plain text separated by commas. At least one.
+    pub(super) fn words(&self) -> Option<Vec<String>> {
+        let words: Vec<String> = match self {
+            Self::List(items) => items.iter().map(Self::short_text).collect::<Option<_>>()?,
+            _ => self.text()?.split(',').map(|word| word.trim().to_owned()).collect(),
+        };
+        (!words.is_empty() && words.iter().all(|word| !word.is_empty())).then_some(words)
+    }
+
+    /// How tokens may be signed.
+    pub(super) fn token_algorithms(&self) -> Option<Vec<TokenAlgorithm>> {
+        let named =
+            |word: &String| TokenAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name() == word);
+        self.words()?.iter().map(named).collect()
+    }
+
     /// Networks: an array of them, or in plain text separated by commas; none if it is empty.
     pub(super) fn networks(&self) -> Option<Vec<Network>> {
         match self {
@@ -291,7 +312,7 @@ fn is_log_filter(text: &str) -> bool {
 /// The TOML forms of values, each of which the reading above accepts.
 pub(super) mod show {
     use super::{DiskFreeLimit, Duration, GIB, IpAddr, KIB, LogFormat, MIB, MemoryLimit, Path, Sync};
-    use crate::config::{CertificateLogin, Network, TlsVersion};
+    use crate::config::{CertificateLogin, Network, TlsVersion, TokenAlgorithm};
 
     pub(in super::super) fn text(text: &str) -> String {
         toml::Value::from(text).to_string()
@@ -316,6 +337,11 @@ pub(super) mod show {
             TlsVersion::Tls12 => "1.2",
             TlsVersion::Tls13 => "1.3",
         })
+    }
+
+    pub(in super::super) fn token_algorithms(algorithms: &[TokenAlgorithm]) -> String {
+        let names: Vec<String> = algorithms.iter().map(|one| text(one.name())).collect();
+        format!("[{}]", names.join(", "))
     }
 
     pub(in super::super) fn networks(networks: &[Network]) -> String {

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::access::password::{Hashing, PasswordHash};
 use crate::access::{self, AccessError, Change, Directory, Rights, Tag, VHostSettings};
 use crate::config::Auth;
+use crate::server::oauth::{OAuth, Token, TokenRefused};
 use crate::server::random::random_bytes;
 use crate::store::Store;
 
@@ -48,11 +49,13 @@ pub struct User {
     pub name: String,
     /// May set any `user_id` on messages.
     pub impersonator: bool,
+    /// What it has shown in place of a password: then it is in no directory.
+    pub(super) token: Option<Arc<Token>>,
 }
 
 impl User {
     pub(super) fn of(user: &access::User) -> Self {
-        Self { name: user.name.clone(), impersonator: user.tags.has(Tag::Impersonator) }
+        Self { name: user.name.clone(), impersonator: user.tags.has(Tag::Impersonator), token: None }
     }
 }
 
@@ -73,6 +76,9 @@ pub enum LoginRefused {
         /// Who.
         user: String,
     },
+    /// A token that is not accepted.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
     /// There is no user of the name that the certificate has.
     #[error(
         "there is no user of the name that the client's certificate has; add one, or let tls.login_from say where the name is"
@@ -96,6 +102,7 @@ pub(super) struct AccessControl {
     settings: RwLock<AccessSettings>,
     /// How new passwords are hashed.
     hashing: Hashing,
+    oauth: OAuth,
     known: KnownLogins,
     failures: Mutex<Failures>,
     /// Compared with when there is no such user, so that the answer takes as long.
@@ -115,6 +122,7 @@ impl AccessControl {
             store,
             settings: RwLock::new(AccessSettings::from(auth)),
             hashing,
+            oauth: OAuth::new(None),
             known: KnownLogins::new(random_bytes()),
             failures,
             nobody,
@@ -233,6 +241,35 @@ impl AccessControl {
         Ok(admitted)
     }
 
+    /// What tokens are judged by.
+    pub(super) fn oauth(&self) -> &OAuth {
+        &self.oauth
+    }
+
+    /// Lets in who shows a token in place of a password; nothing if it is a password. `now_ms` is since 1970.
+    pub(super) fn login_with_token(
+        &self,
+        password: &[u8],
+        peer: IpAddr,
+        (now, now_ms): (Instant, u64),
+    ) -> Option<Result<User, LoginRefused>> {
+        let judged = self.oauth.judge(password, now_ms)?;
+        if self.failures.lock().are_too_many(peer, now) {
+            return Some(Err(LoginRefused::TooManyFailures));
+        }
+        let Token { name, scopes, .. } = match &judged {
+            Ok(token) => token,
+            Err(reason) => {
+                self.failures.lock().note(peer, now);
+                return Some(Err(LoginRefused::Token(reason.clone())));
+            }
+        };
+        let (name, impersonator) = (name.clone(), scopes.tags().has(Tag::Impersonator));
+        let allowed = self.check_address(&name, peer);
+        let token = judged.ok().map(Arc::new);
+        Some(allowed.map(|()| User { name, impersonator, token }))
+    }
+
     /// Lets in whom a verified certificate names, from `peer`.
     pub(super) fn login_with_certificate(&self, name: &str, peer: IpAddr) -> Result<User, LoginRefused> {
         let user = self.read(|directory| directory.user(name).cloned());
@@ -241,11 +278,17 @@ impl AccessControl {
 
     /// A user with the right password; from here?
     fn admit(&self, user: &access::User, peer: IpAddr) -> Result<User, LoginRefused> {
-        // An IPv4 peer of a socket bound to [::] arrives as ::ffff:127.0.0.1.
-        if self.settings.read().loopback_only.contains(&user.name) && !peer.to_canonical().is_loopback() {
-            return Err(LoginRefused::NotLoopback { user: user.name.clone() });
-        }
+        self.check_address(&user.name, peer)?;
         Ok(User::of(user))
+    }
+
+    fn check_address(&self, user: &str, peer: IpAddr) -> Result<(), LoginRefused> {
+        // An IPv4 peer of a socket bound to [::] arrives as ::ffff:127.0.0.1.
+        let is_local = peer.to_canonical().is_loopback();
+        if !is_local && self.settings.read().loopback_only.iter().any(|one| one == user) {
+            return Err(LoginRefused::NotLoopback { user: user.to_owned() });
+        }
+        Ok(())
     }
 
     /// Hashes a password as new ones are, unless it was changed meanwhile.

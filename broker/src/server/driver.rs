@@ -184,7 +184,9 @@ impl Driver {
         }
         let input_is_read = self.wants_input();
         self.session.handle_timeout(now, input_is_read);
-        self.run(None);
+        let expired = self.executor.end_token(now);
+        let follow_up = expired.and_then(|error| self.session.handle_event(Event::Close(error)));
+        self.run(follow_up);
     }
 
     /// Ends a round: everything gathered reaches its queues, confirms are written. Call before waiting for anything.
@@ -257,7 +259,9 @@ impl Driver {
 
     /// When [`Driver::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.session.poll_timeout(), self.held_until, self.give_up_at].into_iter().flatten().min()
+        let deadlines =
+            [self.session.poll_timeout(), self.held_until, self.give_up_at, self.executor.token_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Gives back memory that a busy time left behind, before a sleep.
@@ -288,6 +292,9 @@ impl Driver {
                 let login = matches!(action, Action::Authenticate(_));
                 let opens = matches!(action, Action::OpenVhost { .. });
                 let answer = self.executor.execute(action);
+                if login && matches!(answer, Some(Ok(_))) {
+                    self.session.set_user(self.executor.user_name());
+                }
                 if login && matches!(answer, Some(Err(_))) {
                     self.hold_refused_login();
                 }

@@ -22,6 +22,7 @@ mod trace;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::engine::ConnectionId;
 use crate::error::AmqpError;
@@ -66,6 +67,8 @@ pub(super) struct Executor {
     outbox: Arc<Outbox>,
     login: LoginState,
     user: Option<User>,
+    /// When what it has shown in place of a password is no longer good.
+    token_deadline: Option<Instant>,
     /// How its client proved who it is.
     mechanism: &'static str,
     /// TLS is spoken.
@@ -112,6 +115,7 @@ impl Executor {
             outbox,
             login: LoginState::Done,
             user: None,
+            token_deadline: None,
             mechanism: "",
             encrypted: false,
             tally: Tally::default(),
@@ -162,8 +166,7 @@ impl Executor {
         match action {
             Action::Authenticate(credentials) => self.authenticate(credentials),
             Action::OpenVhost { vhost } => Some(self.open_vhost(&vhost)),
-            // A password does not expire, so there is nothing to refresh; RabbitMQ's internal users are told ok as well.
-            Action::UpdateSecret { .. } => Some(Ok(Reply::SecretUpdated)),
+            Action::UpdateSecret { secret } => Some(self.update_secret(&secret)),
             Action::OpenChannel { channel } => Some(self.open_channel(channel)),
             Action::Topology { request, .. } => Some(self.topology(request).map(Reply::Topology)),
             Action::Consume(consume) => Some(self.consume(consume)),

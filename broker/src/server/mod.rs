@@ -21,6 +21,7 @@ mod history;
 mod journal;
 mod listener;
 mod memory_gauge;
+mod oauth;
 mod outbox;
 mod pager;
 mod policies;
@@ -57,6 +58,7 @@ use crate::session::config::SessionConfig;
 use crate::store::folder::FolderError;
 use crate::store::{MemoryStore, OpenError, Store};
 
+pub use oauth::{KeysError, TokenRefused};
 pub use policies::PolicyError;
 pub use reload::{ConfigSource, ReloadError, ReloadReport};
 pub use shared::Shared;
@@ -91,6 +93,9 @@ pub enum StartError {
     /// The files for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The keys of tokens cannot be used.
+    #[error(transparent)]
+    OAuth(#[from] KeysError),
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -140,6 +145,7 @@ impl Broker {
     /// [`StartError`] if the data folder cannot be used or an address cannot be listened on. An IPv6 address that the machine does not have is passed over
     /// while another address works.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let oauth = oauth::Loaded::read(&config.oauth)?;
         let tls = TlsSetup::new(&config.tls, config.limits.handshake_timeout)?;
         let addrs = |listeners: &[TcpListener]| -> Vec<SocketAddr> {
             listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
@@ -166,6 +172,7 @@ impl Broker {
             // It has none yet.
             let _ = shared.running.tls.set(tls.clone());
         }
+        shared.access.oauth().replace(oauth);
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
         dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
         events::Events::start(&shared).map_err(StartError::Thread)?;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::config::{self, Change, Config, ConfigError, Takes};
 use crate::server::admin::Admin;
 use crate::server::admission::AdmissionLimits;
+use crate::server::oauth::{KeysError, Loaded};
 use crate::server::shared::Shared;
 use crate::server::tls::TlsSetup;
 use crate::server::{Broker, TlsError, session_config};
@@ -45,6 +46,9 @@ pub enum ReloadError {
     /// The files for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The keys of tokens cannot be used.
+    #[error(transparent)]
+    OAuth(#[from] KeysError),
     /// Nobody has said where the configuration comes from.
     #[error("this broker was not started from a configuration that could be read again")]
     NoSource,
@@ -131,6 +135,7 @@ impl Shared {
         let mut running = self.running.config.lock();
         let mut adopted = running.clone();
         let mut changes = adopted.adopt(new, source.is_some());
+        let oauth = Loaded::read(&adopted.oauth)?;
         let tls = self.running.tls.get();
         if let Some(tls) = tls {
             tls.reload_with(&adopted.tls)?;
@@ -143,6 +148,7 @@ impl Shared {
                 change.takes = Takes::Restart;
             }
         }
+        self.access.oauth().replace(oauth);
         self.admission.set_limits(AdmissionLimits::from(&adopted.limits));
         self.queue_limit.set(adopted.limits.queues_max);
         self.access.set_settings(&adopted.auth);

@@ -130,6 +130,13 @@ impl Connection {
         }
     }
 
+    /// The user is called this: a token says who somebody is, whatever name came with it.
+    pub fn set_user(&mut self, user: &str) {
+        if self.peer.username != user {
+            user.clone_into(&mut self.peer.username);
+        }
+    }
+
     /// The peer has shown a certificate, which names this user: it may log in with that. To be called before anything is read.
     pub fn set_certificate_user(&mut self, user: String) {
         self.peer.certificate_user = Some(user);

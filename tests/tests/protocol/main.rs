@@ -34,6 +34,7 @@ mod get;
 mod handshake;
 mod heartbeats;
 mod limits;
+mod oauth;
 mod priorities;
 mod proxy;
 mod publish;

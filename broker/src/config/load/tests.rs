@@ -90,6 +90,13 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("auth.loopback_only", "[\"a\", \"b\"]", "a, b,"),
         ("auth.failure_delay", "\"0s\"", "0s"),
         ("auth.failures_per_minute_max", "5", "5"),
+        ("oauth.resource_server_id", "\"broker\"", "broker"),
+        ("oauth.keys", "\"keys.json\"", "keys.json"),
+        ("oauth.algorithms", "[\"HS256\", \"ES256\"]", "HS256,ES256"),
+        ("oauth.issuer", "\"me\"", "me"),
+        ("oauth.scope_prefix", "\"b:\"", "b:"),
+        ("oauth.additional_scopes", "\"a.b\"", "a.b"),
+        ("oauth.username_claims", "[\"name\"]", "name"),
         ("limits.handshake_timeout", "\"1s\"", "1s"),
         ("limits.heartbeat", "\"0s\"", "0"),
         ("limits.frame_max", "4096", "4KiB"),
@@ -125,6 +132,7 @@ fn json_logs_and_no_folder_reach_the_typed_configuration() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn problems_in_a_file_name_line_key_and_what_is_valid() {
     let table = [
         (
@@ -137,7 +145,7 @@ fn problems_in_a_file_name_line_key_and_what_is_valid() {
         ),
         (
             "# c\n[limit]\nmemory = 1\n",
-            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, tls, http, data, store, log, server, auth, limits",
+            "f:2: unknown section 'limit'; did you mean 'limits'? valid sections here: listen, tls, http, data, store, log, server, auth, oauth, limits",
         ),
         ("port = 5672\n", "f:1: key 'port' belongs into section [listen]"),
         (

@@ -4,7 +4,7 @@
 //! thread, few at a time, while the connection waits. Without a runtime, in tests, it is checked at once.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -14,6 +14,7 @@ use crate::server::access::{LoginRefused, User};
 use crate::server::admission::Place;
 use crate::server::census::count;
 use crate::server::executor::{Answer, Executor};
+use crate::server::oauth::TokenRefused;
 use crate::session::action::{ChannelId, Credentials, Mechanism, Reply};
 use crate::session::login_refused;
 
@@ -39,6 +40,11 @@ impl Executor {
         let (shared, peer) = (self.shared.clone(), self.peer);
         if mechanism == Mechanism::External {
             let result = shared.access.login_with_certificate(&username, peer);
+            return Some(self.end_login(result));
+        }
+        let now = Instant::now();
+        let moment = (now, shared.clock.at(now));
+        if let Some(result) = shared.access.login_with_token(&password, peer, moment) {
             return Some(self.end_login(result));
         }
         let at_once = shared.access.login_at_once(&username, &password, peer, Instant::now());
@@ -77,9 +83,10 @@ impl Executor {
         };
         match result {
             Ok(user) => {
+                self.tell_login(mechanism, &user.name, None);
+                self.token_deadline = self.deadline_of(&user);
                 self.user = Some(user);
                 self.mechanism = mechanism.name();
-                self.tell_login(mechanism, &username, None);
                 Ok(Reply::Authenticated)
             }
             Err(reason) => {
@@ -91,6 +98,47 @@ impl Executor {
         }
     }
 
+    /// When the token of this user is no longer good.
+    fn deadline_of(&self, user: &User) -> Option<Instant> {
+        let expires_ms = user.token.as_ref()?.expires_s.saturating_mul(1000);
+        let now = Instant::now();
+        let left = Duration::from_millis(expires_ms.saturating_sub(self.shared.clock.at(now)));
+        // One that is good for longer than time can be told is good for as long as the connection.
+        now.checked_add(left)
+    }
+
+    /// When the connection has to end because its token does.
+    pub(in crate::server) fn token_deadline(&self) -> Option<Instant> {
+        self.token_deadline
+    }
+
+    /// Says that the token has expired, once, when it has.
+    pub(in crate::server) fn end_token(&mut self, now: Instant) -> Option<AmqpError> {
+        self.token_deadline.take_if(|deadline| *deadline <= now)?;
+        let expires_s = self.user.as_ref()?.token.as_ref()?.expires_s;
+        Some(AmqpError::access_refused(TokenRefused::Expired(expires_s).to_string()))
+    }
+
+    /// Another token for the same user. Who has logged in with a password has nothing to refresh, and is told ok as by RabbitMQ.
+    pub(super) fn update_secret(&mut self, secret: &[u8]) -> Result<Reply, AmqpError> {
+        let Some(User { name, token: Some(_), .. }) = &self.user else { return Ok(Reply::SecretUpdated) };
+        let now = Instant::now();
+        let moment = (now, self.shared.clock.at(now));
+        let reason = match self.shared.access.login_with_token(secret, self.peer, moment) {
+            Some(Ok(user)) if user.name == *name => {
+                self.token_deadline = self.deadline_of(&user);
+                self.user = Some(user);
+                self.look_up_rights();
+                return Ok(Reply::SecretUpdated);
+            }
+            Some(Ok(_)) => "it is a token of another user".to_owned(),
+            Some(Err(reason)) => reason.to_string(),
+            None => TokenRefused::Malformed.to_string(),
+        };
+        tracing::warn!(peer = %self.peer, user = name, reason, "a new token was refused");
+        Err(AmqpError::not_allowed("New secret was refused by one of the backends"))
+    }
+
     /// Opens a vhost, if the user may enter it and neither has too many connections.
     pub(super) fn open_vhost(&mut self, name: &str) -> Result<Reply, AmqpError> {
         if let Some(refusal) = self.place.as_ref().and_then(Place::refusal) {
@@ -99,7 +147,7 @@ impl Executor {
         let (Some(vhost), Some(user)) = (self.shared.vhost(name), self.user.clone()) else {
             return Err(AmqpError::not_allowed(format!("vhost {name} not found")));
         };
-        let limits = self.limits_of(&user.name, name);
+        let limits = self.limits_of(&user, name);
         // Entered before the rights are looked up: who takes them away first changes them and then looks for connections.
         self.shared.sessions.enter(self.connection, (&user.name, name), limits, &self.outbox)?;
         // One of the same name may have taken its place.
@@ -125,9 +173,10 @@ impl Executor {
         Ok(Reply::ChannelOpened)
     }
 
-    fn limits_of(&self, user: &str, vhost: &str) -> (UserLimits, VHostLimits) {
+    fn limits_of(&self, user: &User, vhost: &str) -> (UserLimits, VHostLimits) {
         self.shared.access.read(|directory| {
-            let user = directory.user(user).map(|user| user.limits);
+            let known = directory.user(&user.name).filter(|_| user.token.is_none());
+            let user = known.map(|user| user.limits);
             let vhost = directory.vhost(vhost).map(|settings| settings.limits);
             (user.unwrap_or_default(), vhost.unwrap_or_default())
         })

@@ -12,6 +12,7 @@ use crate::access::{Grant, Pattern, Permission, Permissions, Rights, TopicContex
 use crate::error::AmqpError;
 use crate::server::access::User;
 use crate::server::executor::Executor;
+use crate::server::oauth::Token;
 use crate::server::vhost::VHost;
 
 /// What the user of a connection may do in its vhost, as last looked up.
@@ -20,6 +21,8 @@ pub(super) struct HeldRights {
     /// What [`AccessControl::generation`](crate::server::access::AccessControl::generation) was then.
     generation: u64,
     rights: Option<Rights>,
+    /// The token that says it instead, and the vhost.
+    token: Option<(Arc<Token>, Arc<str>)>,
     /// Patterns for writing to and reading from topic exchanges, by name.
     topics: HashMap<String, [Option<Pattern>; 2]>,
     /// The exchange that was last found to be one that may be written to.
@@ -38,19 +41,23 @@ impl HeldRights {
 
     /// Whether the vhost may be entered.
     pub(super) fn open_vhost(&self) -> bool {
-        self.grant().is_some_and(|grant| grant.permissions.is_some())
+        match &self.token {
+            Some((token, vhost)) => token.scopes.enter(vhost),
+            None => self.grant().is_some_and(|grant| grant.permissions.is_some()),
+        }
     }
 
     fn allow(&self, (permission, resource): Requirement<'_>) -> bool {
-        let Some(permissions) = self.grant().and_then(|grant| grant.permissions.as_ref()) else {
-            return false;
-        };
         let name = resource.name();
         let is_write = permission == Permission::Write && matches!(resource, Resource::Exchange(_));
         if is_write && *self.written.borrow() == *name {
             return true;
         }
-        let allowed = permissions.allow(permission, name);
+        let permissions = self.grant().and_then(|grant| grant.permissions.as_ref());
+        let allowed = match &self.token {
+            Some((token, vhost)) => token.scopes.allow(permission, vhost, name),
+            None => permissions.is_some_and(|permissions| permissions.allow(permission, name)),
+        };
         if is_write && allowed {
             name.clone_into(&mut self.written.borrow_mut());
         }
@@ -61,6 +68,15 @@ impl HeldRights {
     pub(super) fn all(user: Arc<crate::access::User>) -> Self {
         let grant = Grant { permissions: Some(Permissions::all()), ..Grant::default() };
         Self { rights: Some(Rights { user, grant: Some(Arc::new(grant)) }), ..Self::default() }
+    }
+
+    /// Takes a token's word for everything.
+    fn replace_token(&mut self, generation: u64, token: Arc<Token>, vhost: Arc<str>) {
+        if self.token.as_ref().is_none_or(|(held, _)| !Arc::ptr_eq(held, &token)) {
+            self.written.borrow_mut().clear();
+        }
+        self.generation = generation;
+        self.token = Some((token, vhost));
     }
 
     fn replace(&mut self, generation: u64, rights: Option<Rights>, vhost: &str) {
@@ -102,6 +118,11 @@ impl Executor {
     #[cold]
     pub(super) fn look_up_rights(&mut self) {
         let (Some(user), Some(vhost)) = (&mut self.user, &self.vhost) else { return };
+        if let Some(token) = &user.token {
+            let generation = self.shared.access.generation();
+            self.rights.replace_token(generation, token.clone(), vhost.name().clone());
+            return;
+        }
         let (generation, rights) = self.shared.access.rights(&user.name, vhost.name());
         if let Some(rights) = &rights {
             *user = User::of(&rights.user);
@@ -137,13 +158,19 @@ impl Executor {
         exchange: &str,
         routing_keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), AmqpError> {
-        if self.rights.topics.is_empty() {
+        let token = self.rights.token.as_ref().filter(|(token, _)| token.scopes.limit_routing_keys());
+        if self.rights.topics.is_empty() && token.is_none() {
             return Ok(());
         }
-        let Some([write, read]) = self.rights.topics.get(exchange) else { return Ok(()) };
-        let pattern = match permission {
-            Permission::Write => write,
-            Permission::Read | Permission::Configure => read,
+        let pattern = match (self.rights.topics.get(exchange), permission) {
+            (None, _) if token.is_none() => return Ok(()),
+            (None, _) => &None,
+            (Some([write, _]), Permission::Write) => write,
+            (Some([_, read]), Permission::Read | Permission::Configure) => read,
+        };
+        let permits = |key: &str| match token {
+            Some((token, vhost)) => token.scopes.allow_topic(permission, vhost, exchange, key),
+            None => pattern.as_ref().is_some_and(|pattern| pattern.matches(key)),
         };
         let vhost = self.vhost()?;
         let is_topic = vhost.read(|registry| {
@@ -152,9 +179,7 @@ impl Executor {
         if !is_topic {
             return Ok(());
         }
-        let mut refused = routing_keys
-            .into_iter()
-            .filter(|key| !pattern.as_ref().is_some_and(|pattern| pattern.matches(key)));
+        let mut refused = routing_keys.into_iter().filter(|key| !permits(key));
         match refused.next() {
             None => Ok(()),
             Some(key) => Err(AmqpError::access_refused(format!(

@@ -24,7 +24,7 @@ pub(super) struct Announced {
 
 impl Executor {
     /// Who does what this connection asks for.
-    pub(super) fn user_name(&self) -> &str {
+    pub(in crate::server) fn user_name(&self) -> &str {
         self.user.as_ref().map_or(INTERNAL_USER, |user| &user.name)
     }
 
