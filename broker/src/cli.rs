@@ -87,6 +87,9 @@ struct SettingFlags {
     /// Data folder; an empty text for none, which keeps everything in memory [default: warren-data]
     #[arg(long, global = true, value_name = "FOLDER")]
     data: Option<String>,
+    /// Definitions to read in at the start, an export of Warren or RabbitMQ [default: none]
+    #[arg(long, global = true, value_name = "FILE")]
+    definitions: Option<String>,
     /// What a confirm waits for: always, interval=100ms or never; see config --reference [default: always]
     #[arg(long, global = true, value_name = "WHEN")]
     sync: Option<String>,
@@ -123,6 +126,7 @@ impl SettingFlags {
             ("--tls-port", self.tls_port),
             ("--http-port", self.http_port),
             ("--data", self.data),
+            ("--definitions", self.definitions),
             ("--sync", self.sync),
             ("--memory-limit", self.memory_limit),
             ("--disk-free-limit", self.disk_free_limit),

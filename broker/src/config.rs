@@ -169,11 +169,18 @@ pub struct Server {
     pub cluster_name: String,
     /// Whether what happens in the broker is told to `amq.rabbitmq.event`. Default false.
     pub event_exchange: bool,
+    /// A file with definitions that are read into the broker whenever it starts. Default none.
+    pub definitions: Option<PathBuf>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { product: "Warren".to_owned(), cluster_name: "warren".to_owned(), event_exchange: false }
+        Self {
+            product: "Warren".to_owned(),
+            cluster_name: "warren".to_owned(),
+            event_exchange: false,
+            definitions: None,
+        }
     }
 }
 

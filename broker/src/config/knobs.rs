@@ -311,6 +311,20 @@ pub(super) static KNOBS: &[Knob] = &[
         secret: false,
     },
     Knob {
+        key: "server.definitions",
+        env: "WARREN_DEFINITIONS",
+        flag: Some("--definitions"),
+        expects: "the path of a file, or an empty text for none",
+        about: &[
+            "A file with definitions in JSON, exported by Warren or RabbitMQ, that are read in at every start before",
+            "clients are let in. Queues and exchanges that are there stay as they are; users, permissions and",
+            "policies become those of the file.",
+        ],
+        set: |config, input| input.folder().map(|path| config.server.definitions = path),
+        show: |config| show::folder(config.server.definitions.as_deref()),
+        secret: false,
+    },
+    Knob {
         key: "auth.user",
         env: "WARREN_AUTH_USER",
         flag: None,

@@ -122,22 +122,10 @@ impl Sent {
             Some(_) => Err(ApiError::bad_request(format!("{name} has to be true or false"))),
         }
     }
-
-    /// All fields.
-    pub(super) fn fields(&self) -> &Map<String, Value> {
-        &self.fields
-    }
-
-    /// The same, to keep.
-    pub(super) fn into_fields(self) -> Map<String, Value> {
-        self.fields
-    }
 }
 
-#[cfg(test)]
-impl From<Value> for Sent {
-    fn from(value: Value) -> Self {
-        let Value::Object(fields) = value else { return Self::default() };
+impl From<Map<String, Value>> for Sent {
+    fn from(fields: Map<String, Value>) -> Self {
         Self { fields, _room: None }
     }
 }

@@ -1,5 +1,7 @@
 //! [`ApiError`]: what is answered when something does not work, in RabbitMQ's form: `{"error": "bad_request", "reason": "..."}`.
 
+use std::fmt;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -87,10 +89,20 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "see the broker's log")
     }
 
-    /// The status code.
-    #[cfg(test)]
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
+    /// The same, with what it is about; a bad request, because that was named in one.
+    pub(super) fn about(self, what: &str) -> Self {
+        let Self { status, error, reason } = self;
+        let reason = if reason == "Not Found" { "it does not exist" } else { &reason };
+        if status.is_server_error() {
+            return Self { status, error, reason: reason.to_owned() };
+        }
+        Self::bad_request(format!("{what}: {reason}"))
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
     }
 }
 

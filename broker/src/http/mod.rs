@@ -9,6 +9,7 @@
 mod arguments;
 mod body;
 mod caller;
+pub(crate) mod definitions;
 mod error;
 mod listener;
 mod listing;
@@ -18,6 +19,7 @@ mod router;
 mod routes;
 mod same_origin;
 mod socket;
+mod table;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

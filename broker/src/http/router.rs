@@ -26,6 +26,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(routes::bindings::routes())
         .merge(routes::connections::routes())
         .merge(routes::exchanges::routes())
+        .merge(routes::definitions::routes())
         .merge(routes::health::routes())
         .merge(routes::limits::routes())
         .merge(routes::local::routes())

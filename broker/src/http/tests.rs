@@ -1,6 +1,7 @@
 //! Requests to the router of a broker in memory, without sockets: who is let in, what is answered.
 
 mod access;
+mod definitions;
 mod resources;
 mod users;
 

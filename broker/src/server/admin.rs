@@ -5,6 +5,7 @@
 
 mod actor;
 mod connections;
+mod definitions;
 mod measures;
 mod node;
 mod overview;
@@ -34,6 +35,7 @@ pub(crate) use crate::server::events::NODE;
 pub use crate::server::sessions::Used;
 pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
 pub use connections::{ConnectionView, ConsumerView};
+pub use definitions::{DefinedBinding, VHostDefinitions};
 pub use measures::{Measure, Windows};
 pub(super) use overview::Facts;
 pub use overview::{ListenerView, NodeView, OverviewView};

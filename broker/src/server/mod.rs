@@ -96,6 +96,14 @@ pub enum StartError {
     /// The keys of tokens cannot be used.
     #[error(transparent)]
     OAuth(#[from] KeysError),
+    /// The definitions of the settings cannot be used.
+    #[error("the definitions in {}: {reason}", path.display())]
+    Definitions {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -181,6 +189,11 @@ impl Broker {
             started: Instant::now(),
             listeners: listeners_of(&local_addrs, &tls_addrs, &tcp),
         });
+        if let Some(path) = &config.server.definitions {
+            // Before anybody can connect.
+            http::definitions::load_file(&admin::Admin::new(shared.clone()), path)
+                .map_err(|reason| StartError::Definitions { path: path.clone(), reason })?;
+        }
         let local_socket = config.data.folder.as_deref().and_then(http::open_local);
         let http = serve_http(&shared, tcp, local_socket.as_ref()).map_err(StartError::Thread)?;
         let accept = |listener, tls| tokio::spawn(listener::accept_loop(listener, tls, shared.clone()));

@@ -79,3 +79,22 @@ fn a_broker_that_stops_does_not_wait_for_connections_without_requests() {
     let _ = idle.read_to_end(&mut rest);
     broker.start_again();
 }
+
+#[test]
+fn definitions_named_on_the_command_line_are_there_before_clients_are() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("definitions.json");
+    let definitions = json!({
+        "vhosts": [{"name": "shop"}],
+        "users": [{"name": "alex", "password": "123", "tags": ["administrator"]}],
+        "permissions": [{"user": "alex", "vhost": "shop", "configure": ".*", "write": ".*", "read": ".*"}],
+        "queues": [{"name": "orders", "vhost": "shop", "durable": true, "auto_delete": false, "arguments": {}}],
+    });
+    std::fs::write(&file, definitions.to_string()).unwrap();
+    let mut broker = Broker::warren(&["--definitions", file.to_str().unwrap()]);
+    for _ in 0..2 {
+        let alex = Client::new(&mut broker).as_user(Some("alex:123"));
+        assert_eq!(alex.get("/api/definitions/shop")["queues"][0]["name"], "orders");
+        broker.restart();
+    }
+}

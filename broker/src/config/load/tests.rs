@@ -85,6 +85,7 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("server.product", "\"RabbitMQ\"", "RabbitMQ"),
         ("server.cluster_name", "\"c\"", "c"),
         ("server.event_exchange", "true", "true"),
+        ("server.definitions", "\"d.json\"", "d.json"),
         ("auth.user", "\"u\"", "u"),
         ("auth.password", "\"p\"", "p"),
         ("auth.loopback_only", "[\"a\", \"b\"]", "a, b,"),

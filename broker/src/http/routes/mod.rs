@@ -3,6 +3,7 @@
 mod acting;
 pub(super) mod bindings;
 pub(super) mod connections;
+pub(super) mod definitions;
 pub(super) mod exchanges;
 pub(super) mod health;
 pub(super) mod limits;

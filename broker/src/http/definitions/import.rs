@@ -1,0 +1,280 @@
+//! Reading definitions, RabbitMQ's own exports among them.
+//!
+//! All of it is read before any of it is done, so that what is malformed changes nothing. Then users, virtual hosts and what they may do
+//! come first and bindings last; what is there already stays as it is, except for users, permissions and policies, which are replaced.
+
+use amq_protocol::types::FieldTable;
+use serde_json::{Map, Value};
+
+use crate::access::password::{PasswordHash, SHA256};
+use crate::access::{UserLimits, VHostSettings};
+use crate::engine::policy::PolicyKind;
+use crate::error::AmqpError;
+use crate::http::body::Sent;
+use crate::http::error::ApiError;
+use crate::http::routes::{limits, permissions, policies, users, vhosts};
+use crate::http::table;
+use crate::server::admin::{Admin, NewPassword};
+use crate::session::action::{BindingChange, TopologyRequest};
+
+/// Something to do, with what it is about.
+struct Step {
+    what: String,
+    action: Box<Action>,
+}
+
+type Action = dyn FnOnce(&Admin) -> Result<(), ApiError>;
+
+impl Step {
+    fn new(what: String, action: impl FnOnce(&Admin) -> Result<(), ApiError> + 'static) -> Self {
+        Self { what, action: Box::new(action) }
+    }
+}
+
+/// One kind of thing in definitions: its list, and how to read an entry for a virtual host.
+type Section = (&'static str, fn(&Sent, &str) -> Result<Option<Step>, ApiError>);
+
+/// In the order in which they are done.
+const WHOLE: &[Section] = &[
+    ("vhosts", vhost),
+    ("users", user),
+    ("permissions", permission),
+    ("topic_permissions", topic_permission),
+];
+
+/// What a virtual host's own definitions may contain.
+const OF_VHOST: &[Section] = &[
+    ("parameters", parameter),
+    ("policies", policy),
+    ("exchanges", exchange),
+    ("queues", queue),
+    ("bindings", binding),
+];
+
+/// Imports definitions; with `only`, those of a virtual host into that one.
+pub(in crate::http) fn import(
+    admin: &Admin,
+    only: Option<&str>,
+    mut fields: Map<String, Value>,
+) -> Result<(), ApiError> {
+    pass_over_globals(&fields);
+    let mut steps = Vec::new();
+    let whole: &[Section] = if only.is_none() { WHOLE } else { &[] };
+    for (section, read) in whole.iter().chain(OF_VHOST) {
+        let entries = match fields.remove(*section) {
+            None | Some(Value::Null) => continue,
+            Some(Value::Array(entries)) => entries,
+            Some(_) => return Err(ApiError::bad_request(format!("{section} has to be an array"))),
+        };
+        for (at, entry) in entries.into_iter().enumerate() {
+            let Value::Object(entry) = entry else {
+                return Err(ApiError::bad_request(format!("{section}[{at}] has to be an object")));
+            };
+            let sent = Sent::from(entry);
+            let place = |error: ApiError| error.about(&format!("{section}[{at}]"));
+            let vhost = match (only, *section) {
+                (Some(vhost), _) => vhost,
+                (None, "vhosts" | "users") => "",
+                (None, _) => sent.need_text("vhost").map_err(place)?,
+            };
+            steps.extend(read(&sent, vhost).map_err(place)?);
+        }
+    }
+    let count = steps.len();
+    for Step { what, action } in steps {
+        action(admin).map_err(|error| error.about(&what))?;
+    }
+    tracing::info!(entries = count, "definitions imported");
+    Ok(())
+}
+
+/// Says which global parameters are not taken. Those that every RabbitMQ has tell nothing that is lost.
+fn pass_over_globals(fields: &Map<String, Value>) {
+    let globals = fields.get("global_parameters").and_then(Value::as_array);
+    for global in globals.into_iter().flatten() {
+        let name = global.get("name").and_then(Value::as_str).unwrap_or_default();
+        if !matches!(name, "cluster_name" | "internal_cluster_id") {
+            tracing::warn!(name, "definitions: a global parameter was passed over");
+        }
+    }
+}
+
+fn vhost(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
+    let name = sent.need_text("name")?.to_owned();
+    let settings = match sent.get("metadata") {
+        Some(Value::Object(metadata)) => {
+            vhosts::settings_in(&Sent::from(metadata.clone()), VHostSettings::default())?
+        }
+        _ => VHostSettings::default(),
+    };
+    let settings = vhosts::settings_in(sent, settings)?;
+    Ok(Some(Step::new(format!("vhost '{name}'"), move |admin| match admin.vhost(&name) {
+        Some(_) => Ok(()),
+        None => Ok(admin.add_vhost(&name, settings)?),
+    })))
+}
+
+fn user(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
+    let name = sent.need_text("name")?.to_owned();
+    let tags = users::tags_in(sent.get("tags").unwrap_or(&Value::String(String::new())))?;
+    let password = match (sent.text("password_hash")?, sent.text("password")?) {
+        (Some(hash), _) => {
+            // RabbitMQ names the algorithm since 3.6; what it does not name is its default.
+            let algorithm = sent.text("hashing_algorithm")?.unwrap_or(SHA256);
+            NewPassword::Hash(PasswordHash::parse(algorithm, hash)?)
+        }
+        (None, Some(password)) if !password.is_empty() => NewPassword::Plain(password.as_bytes().to_vec()),
+        (None, _) => NewPassword::None,
+    };
+    let mut user_limits = UserLimits::default();
+    let given = match sent.get("limits") {
+        Some(Value::Object(given)) => given.clone(),
+        _ => Map::new(),
+    };
+    for (limit, value) in &given {
+        limits::change_user(&mut user_limits, limit, value)?;
+    }
+    Ok(Some(Step::new(format!("user '{name}'"), move |admin| {
+        admin.put_user(&name, password, tags)?;
+        if !given.is_empty() {
+            admin.set_user_limits(&name, user_limits)?;
+        }
+        Ok(())
+    })))
+}
+
+fn permission(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
+    let (user, vhost) = (sent.need_text("user")?.to_owned(), vhost.to_owned());
+    let permissions = permissions::permissions_in(sent)?;
+    Ok(Some(Step::new(format!("permissions of user '{user}' in vhost '{vhost}'"), move |admin| {
+        Ok(admin.set_permissions(&user, &vhost, permissions)?)
+    })))
+}
+
+fn topic_permission(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
+    let (user, vhost) = (sent.need_text("user")?.to_owned(), vhost.to_owned());
+    let (exchange, permissions) = permissions::topic_in(sent)?;
+    Ok(Some(Step::new(format!("topic permissions of user '{user}' in vhost '{vhost}'"), move |admin| {
+        Ok(admin.set_topic_permissions(&user, &vhost, &exchange, permissions)?)
+    })))
+}
+
+/// Limits of virtual hosts and operator policies. Others belong to plugins that this broker has not: they are passed over, and the log
+/// says so.
+fn parameter(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
+    let (component, name) = (sent.need_text("component")?, sent.need_text("name")?.to_owned());
+    let value = sent.need("value")?.as_object().cloned();
+    let value = || value.ok_or_else(|| ApiError::bad_request("value has to be an object"));
+    let vhost = vhost.to_owned();
+    match component {
+        "operator_policy" => policy_step(PolicyKind::Operator, &Sent::from(value()?), name, vhost).map(Some),
+        "vhost-limits" => {
+            let mut changed = crate::access::VHostLimits::default();
+            for (limit, value) in &value()? {
+                limits::change_vhost(&mut changed, limit, value)?;
+            }
+            Ok(Some(Step::new(format!("limits of vhost '{vhost}'"), move |admin| {
+                Ok(admin.set_vhost_limits(&vhost, changed)?)
+            })))
+        }
+        _ => {
+            tracing::warn!(
+                component,
+                name,
+                vhost,
+                "definitions: a parameter of something Warren does not have was passed over"
+            );
+            Ok(None)
+        }
+    }
+}
+
+fn policy(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
+    policy_step(PolicyKind::User, sent, sent.need_text("name")?.to_owned(), vhost.to_owned()).map(Some)
+}
+
+fn policy_step(kind: PolicyKind, sent: &Sent, name: String, vhost: String) -> Result<Step, ApiError> {
+    let declare = policies::declare_in(sent)?;
+    Ok(Step::new(format!("{kind} '{name}' in vhost '{vhost}'"), move |admin| {
+        Ok(admin.set_policy(kind, &vhost, &name, declare)?)
+    }))
+}
+
+fn exchange(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
+    let (name, kind) = (sent.need_text("name")?.to_owned(), sent.need_text("type")?.to_owned());
+    let durable = sent.boolean("durable")?.unwrap_or(true);
+    let auto_delete = sent.boolean("auto_delete")?.unwrap_or(false);
+    let internal = sent.boolean("internal")?.unwrap_or(false);
+    let (arguments, vhost) = (arguments_in(sent)?, vhost.to_owned());
+    Ok(Some(Step::new(format!("exchange '{name}' in vhost '{vhost}'"), move |admin| {
+        if admin.has_exchange(&vhost, &name) {
+            return Ok(());
+        }
+        let passive = false;
+        let declare = TopologyRequest::DeclareExchange {
+            name,
+            kind,
+            passive,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+        };
+        declare_in(admin, &vhost, declare)
+    })))
+}
+
+fn queue(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
+    let name = sent.need_text("name")?.to_owned();
+    if name.is_empty() {
+        return Err(ApiError::bad_request("a queue needs a name"));
+    }
+    let durable = sent.boolean("durable")?.unwrap_or(true);
+    let auto_delete = sent.boolean("auto_delete")?.unwrap_or(false);
+    let (arguments, vhost) = (arguments_in(sent)?, vhost.to_owned());
+    Ok(Some(Step::new(format!("queue '{name}' in vhost '{vhost}'"), move |admin| {
+        if admin.has_queue(&vhost, &name) {
+            return Ok(());
+        }
+        let (passive, exclusive) = (false, false);
+        let declare =
+            TopologyRequest::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments };
+        declare_in(admin, &vhost, declare)
+    })))
+}
+
+fn binding(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
+    let (source, destination) =
+        (sent.need_text("source")?.to_owned(), sent.need_text("destination")?.to_owned());
+    if source.is_empty() {
+        // Every queue has one from the default exchange, and no more.
+        return Ok(None);
+    }
+    let routing_key = sent.text("routing_key")?.unwrap_or_default().to_owned();
+    let (arguments, vhost) = (arguments_in(sent)?, vhost.to_owned());
+    let what = format!("binding from '{source}' to '{destination}' in vhost '{vhost}'");
+    let change = BindingChange::Bind;
+    let bind = match sent.need_text("destination_type")? {
+        "queue" => TopologyRequest::BindQueue {
+            change,
+            queue: destination,
+            exchange: source,
+            routing_key,
+            arguments,
+        },
+        "exchange" => TopologyRequest::BindExchange { change, destination, source, routing_key, arguments },
+        _ => return Err(ApiError::bad_request("destination_type has to be queue or exchange")),
+    };
+    Ok(Some(Step::new(what, move |admin| declare_in(admin, &vhost, bind))))
+}
+
+fn arguments_in(sent: &Sent) -> Result<FieldTable, ApiError> {
+    table::from_json("arguments", sent.get("arguments"))
+}
+
+fn declare_in(admin: &Admin, vhost: &str, request: TopologyRequest) -> Result<(), ApiError> {
+    let actor = admin.act_as(None, vhost);
+    let mut actor = actor.ok_or_else(|| ApiError::bad_request(format!("vhost '{vhost}' does not exist")))?;
+    let refused = |error: AmqpError| ApiError::bad_request(error.reply_text());
+    actor.topology(request).map(drop).map_err(refused)
+}

@@ -1,0 +1,151 @@
+//! `/api/definitions`.
+
+use super::*;
+
+/// An export of RabbitMQ 3.10.8: users of all tags, two virtual hosts, topic permissions, limits, both kinds of policies, exchanges,
+/// classic and quorum queues with arguments, bindings of both kinds.
+const RABBITMQ: &str = include_str!("rabbitmq-3.10.8.json");
+
+async fn import(world: &World, path: &str, definitions: &Value) -> Answer {
+    world.call(Method::POST, path, definitions.clone()).await
+}
+
+/// The lists of an export, each in an order of its own, to be compared whatever order they came in.
+fn sorted(definitions: &Value, list: &str) -> Vec<String> {
+    let mut entries: Vec<String> =
+        definitions[list].as_array().unwrap().iter().map(Value::to_string).collect();
+    entries.sort();
+    entries
+}
+
+#[tokio::test]
+async fn an_export_of_rabbitmq_is_imported_with_nothing_lost_and_comes_out_again() {
+    let world = World::new().await;
+    let theirs: Value = serde_json::from_str(RABBITMQ).unwrap();
+    assert_eq!(import(&world, "/api/definitions", &theirs).await.status, StatusCode::NO_CONTENT);
+    // Not through the API: a login would renew the hash.
+    let ours = crate::http::definitions::export(&world.admin());
+    for list in ["topic_permissions", "parameters", "policies", "queues", "exchanges", "bindings"] {
+        assert_eq!(sorted(&ours, list), sorted(&theirs, list), "{list}");
+    }
+    let users = sorted(&ours, "users");
+    for user in sorted(&theirs, "users") {
+        assert!(users.contains(&user), "{user} is not among {users:?}");
+    }
+    for permission in sorted(&theirs, "permissions") {
+        assert!(sorted(&ours, "permissions").contains(&permission), "{permission}");
+    }
+    let monitor = world.call_as("mon:x", Method::GET, "/api/whoami", Value::Null).await;
+    assert_eq!(monitor.json, json!({"name": "mon", "tags": ["monitoring", "foo"]}));
+    assert_eq!(
+        world.get("/api/vhost-limits").await,
+        json!([{"vhost": "v2", "value": {"max-connections": 5}}])
+    );
+}
+
+#[tokio::test]
+async fn what_was_exported_makes_the_same_broker_once_more() {
+    let (one, other) = (World::new().await, World::new().await);
+    let theirs: Value = serde_json::from_str(RABBITMQ).unwrap();
+    import(&one, "/api/definitions", &theirs).await;
+    let vhost = json!({"description": "d", "tags": ["t"], "default_queue_type": "quorum"});
+    one.put("/api/vhosts/q", vhost).await;
+    let exported = one.get("/api/definitions").await;
+    assert_eq!(import(&other, "/api/definitions", &exported).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(other.get("/api/definitions").await, exported);
+    // And twice is as good as once.
+    assert_eq!(import(&other, "/api/definitions", &exported).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(other.get("/api/definitions").await, exported);
+}
+
+#[tokio::test]
+async fn the_definitions_of_one_vhost_can_be_read_into_another() {
+    let world = World::new().await;
+    let theirs: Value = serde_json::from_str(RABBITMQ).unwrap();
+    import(&world, "/api/definitions", &theirs).await;
+    let of_one = world.get("/api/definitions/%2F").await;
+    assert!(of_one["queues"].as_array().unwrap().iter().all(|queue| queue.get("vhost").is_none()));
+    assert!(of_one.get("users").is_none());
+    world.put("/api/vhosts/copy", Value::Null).await;
+    assert_eq!(import(&world, "/api/definitions/copy", &of_one).await.status, StatusCode::NO_CONTENT);
+    let copy = world.get("/api/definitions/copy").await;
+    for list in ["queues", "exchanges", "bindings"] {
+        assert_eq!(sorted(&copy, list), sorted(&of_one, list), "{list}");
+    }
+    assert_eq!(copy["policies"][0]["vhost"], "copy");
+    assert_eq!(import(&world, "/api/definitions/nope", &of_one).await.status, StatusCode::NOT_FOUND);
+    let nope = world.call(Method::GET, "/api/definitions/nope", Value::Null).await;
+    assert_eq!(
+        (nope.status, nope.json["reason"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("vhost_not_found"))
+    );
+}
+
+#[tokio::test]
+async fn thousands_of_queues_are_imported() {
+    let world = World::new().await;
+    let queue = |at: usize| {
+        json!({"name": format!("q{at}"), "vhost": "/", "durable": true, "auto_delete": false,
+            "arguments": {"x-max-length": at}})
+    };
+    let binding = |at: usize| {
+        json!({"source": "amq.topic", "vhost": "/", "destination": format!("q{at}"), "destination_type": "queue",
+            "routing_key": format!("k.{at}"), "arguments": {}})
+    };
+    let queues: Vec<Value> = (0..1000).map(queue).collect();
+    let bindings: Vec<Value> = (0..1000).map(binding).collect();
+    let definitions = json!({"queues": queues, "bindings": bindings});
+    assert_eq!(import(&world, "/api/definitions", &definitions).await.status, StatusCode::NO_CONTENT);
+    let ours = world.get("/api/definitions").await;
+    assert_eq!(sorted(&ours, "queues"), sorted(&definitions, "queues"));
+    assert_eq!(sorted(&ours, "bindings"), sorted(&definitions, "bindings"));
+}
+
+#[tokio::test]
+async fn what_is_malformed_changes_nothing_and_says_where() {
+    let world = World::new().await;
+    let before = world.get("/api/definitions").await;
+    let good = json!({"name": "good", "vhost": "/", "durable": true, "auto_delete": false, "arguments": {}});
+    for (wrong, reason) in [
+        (json!({"queues": [good, {"name": "x"}]}), "queues[1]: [{key_missing,vhost}]"),
+        (json!({"queues": [good, 7]}), "queues[1] has to be an object"),
+        (json!({"queues": 7}), "queues has to be an array"),
+        (json!({"queues": [good], "bindings": [{"vhost": "/"}]}), "bindings[0]: [{key_missing,source}]"),
+        (json!({"queues": [good], "users": [{"name": "u", "password_hash": "x"}]}), "users[0]: "),
+    ] {
+        let answer = import(&world, "/api/definitions", &wrong).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        let found = answer.json["reason"].as_str().unwrap();
+        assert!(found.starts_with(reason), "{found}");
+        assert_eq!(world.get("/api/definitions").await, before);
+    }
+    let nowhere = json!({"queues": [{"name": "q", "vhost": "nope"}]});
+    let answer = import(&world, "/api/definitions", &nowhere).await;
+    assert_eq!(answer.json["reason"], "queue 'q' in vhost 'nope': vhost 'nope' does not exist");
+    let request = request(Method::POST, "/api/definitions", "[]").extension(Peer::Local);
+    let answer = world.send(request.body(Body::from("[]")).unwrap()).await;
+    assert_eq!(answer.json["reason"], "failed_to_parse_json");
+}
+
+#[tokio::test]
+async fn parameters_of_what_is_not_here_are_passed_over() {
+    let world = World::new().await;
+    let parameter =
+        json!({"component": "shovel", "name": "s", "vhost": "/", "value": {"src-uri": "amqp://"}});
+    let answer = import(&world, "/api/definitions", &json!({"parameters": [parameter]})).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.get("/api/definitions").await["parameters"], json!([]));
+}
+
+#[tokio::test]
+async fn definitions_are_for_administrators_only() {
+    let world = World::new().await;
+    for (method, path) in [
+        (Method::GET, "/api/definitions"),
+        (Method::POST, "/api/definitions"),
+        (Method::GET, "/api/definitions/%2F"),
+        (Method::POST, "/api/definitions/%2F"),
+    ] {
+        assert!(world.let_in(method.clone(), path, json!({})).await.is_empty(), "{method} {path}");
+    }
+}
