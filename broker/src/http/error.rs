@@ -48,6 +48,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
     }
 
+    /// 404: something that the request needs is missing.
+    pub(super) fn missing(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", reason)
+    }
+
     /// 401: nobody, or with a wrong password.
     pub(super) fn login_failed() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "not_authorized", "Login failed")

@@ -36,10 +36,18 @@ pub(super) fn actor(caller: &Caller, admin: &Admin, vhost: &str) -> Result<Actor
 /// What a client of AMQP would be told, in the form that RabbitMQ gives it here.
 pub(super) fn told(error: AmqpError) -> ApiError {
     match error.code {
-        ReplyCode::NotFound => ApiError::not_found(),
+        ReplyCode::NotFound => ApiError::missing(error.text.to_string()),
         ReplyCode::AccessRefused => ApiError::not_authorised(error.text.to_string()),
         ReplyCode::InternalError => ApiError::internal(),
         _ => ApiError::bad_request(error.text.to_string()),
+    }
+}
+
+/// The same for a publish, of which RabbitMQ tells code and name as well.
+pub(super) fn told_of_publish(error: AmqpError) -> ApiError {
+    match error.code {
+        ReplyCode::AccessRefused | ReplyCode::InternalError => told(error),
+        _ => ApiError::bad_request(format!("{} {}", error.code.code(), error.reply_text())),
     }
 }
 

@@ -8,7 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::acting::{actor, arguments_in, check_name, exchange_name, see_vhost, told, visible_vhosts};
+use super::acting::{
+    actor, arguments_in, check_name, exchange_name, see_vhost, told, told_of_publish, visible_vhosts,
+};
 use super::bindings;
 use crate::http::Api;
 use crate::http::arguments;
@@ -180,7 +182,7 @@ async fn publish(
     api.work(move |admin| {
         let mut actor = actor(&caller, admin, &vhost)?;
         let message = NewMessage { exchange, routing_key, properties, body };
-        match actor.publish(message).map_err(told)? {
+        match actor.publish(message).map_err(told_of_publish)? {
             Published::Routed => Ok(Json(json!({"routed": true}))),
             Published::Unroutable => Ok(Json(json!({"routed": false}))),
             Published::Refused => Err(ApiError::bad_request("a queue is full and refuses the message")),

@@ -62,6 +62,8 @@ fn about(admin: &Admin) -> Map<String, Value> {
         "rates_mode": "basic",
         "exchange_types": types,
         "statistics_db_event_queue": 0,
+        // For how many seconds there are samples.
+        "sample_retention_policies": {"global": [600, 3600, 28800, 86400], "basic": [600], "detailed": [600]},
     });
     match object {
         Value::Object(object) => object,

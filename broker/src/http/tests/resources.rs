@@ -57,6 +57,9 @@ async fn messages_are_published_got_and_purged() {
     assert_eq!(publish("q", "/w==", "base64").await.json, json!({"routed": true}));
     assert_eq!(publish("nowhere", "x", "string").await.json, json!({"routed": false}));
     assert_eq!(publish("q", "?", "base64").await.status, StatusCode::BAD_REQUEST);
+    let body = json!({"routing_key": "q", "payload": "", "payload_encoding": "string", "properties": {}});
+    let missing = world.call(Method::POST, "/api/exchanges/%2F/nope/publish", body).await;
+    assert_eq!(missing.json["reason"], "404 NOT_FOUND - no exchange 'nope' in vhost '/'");
 
     let get = async |body: Value| world.call(Method::POST, "/api/queues/%2F/q/get", body).await.json;
     let looked = get(json!({"count": 5, "ackmode": "ack_requeue_true", "encoding": "auto"})).await;
@@ -87,6 +90,8 @@ async fn bindings_are_made_found_by_their_key_and_removed() {
     let to_exchange = world.call(Method::POST, "/api/bindings/%2F/e/e/e/amq.fanout", json!({})).await;
     assert_eq!(to_exchange.status, StatusCode::CREATED);
 
+    let missing = world.call(Method::POST, "/api/bindings/%2F/e/nope/q/q", json!({})).await;
+    assert_eq!(missing.json, json!({"error": "not_found", "reason": "no exchange 'nope' in vhost '/'"}));
     let all = world.get("/api/bindings/%2F/e/e/q/q").await;
     let keys: Vec<_> =
         all.as_array().unwrap().iter().map(|binding| binding["properties_key"].clone()).collect();

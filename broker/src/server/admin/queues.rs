@@ -129,12 +129,15 @@ fn view_of(
 ) -> QueueView {
     let options = found.queue.options().clone();
     let series: Option<&dyn Past> = past.map(|series| series as _);
+    let mut stats = message_stats(&look.tally, TALLY_AT, series, windows.messages);
+    // Those are counted where messages are published.
+    stats.retain(|measure| !["confirm", "return_unroutable"].contains(&measure.name));
     QueueView {
         policies: found.policies.of_queue(&options),
         options,
         owner,
         lengths: lengths((look.ready.into(), look.unacked.into()), series, windows.lengths),
-        message_stats: message_stats(&look.tally, TALLY_AT, series, windows.messages),
+        message_stats: stats,
         ends: look.ends,
         ready_bytes: look.ready_bytes,
         unacked_bytes: look.unacked_bytes,
