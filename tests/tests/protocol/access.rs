@@ -2,9 +2,10 @@
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, exchange, queue, tx};
 
+use crate::oauth;
 use crate::operator::Operator;
 use crate::peer::{Channel, passive, table, text};
-use crate::target::unique;
+use crate::target::{needs_own_broker, unique};
 
 /// The things of one case.
 struct Names {
@@ -242,41 +243,94 @@ fn patterns(needs: &[Need], names: &Names, except: Option<usize>) -> [String; 3]
     })
 }
 
-/// Carries a case out with everything that it needs, and then without each single permission.
-fn try_case(operator: &Operator, owner: Channel<'_>, user: &str, case: &Case) {
-    for except in (0..case.needs.len()).map(Some).chain([None]) {
+/// What a refusal says: code, text and the method that is blamed.
+type Refusal = (u16, String, (u16, u16));
+
+impl Names {
+    /// Declares what a case needs.
+    fn new(owner: Channel<'_>) -> Self {
         let [queue, exchange, other, new] = ["queue", "exchange", "other", "new"].map(unique);
-        let names = Names { queue, exchange, other, new };
-        owner.queue(&names.queue);
-        owner.exchange(&names.exchange, "direct");
-        owner.exchange(&names.other, "fanout");
-        owner.publish("", &names.queue, "m");
-        let patterns = patterns(case.needs, &names, except);
-        operator.permit(user, "/", patterns.each_ref().map(String::as_str));
-        let peer = operator.connect(user, "/");
-        let channel = peer.open(1);
-        (case.act)(channel, &names);
-        let refused = match channel.next().method {
+        owner.queue(&queue);
+        owner.exchange(&exchange, "direct");
+        owner.exchange(&other, "fanout");
+        owner.publish("", &queue, "m");
+        Self { queue, exchange, other, new }
+    }
+
+    fn delete(&self, owner: Channel<'_>) {
+        for name in [&self.queue, &self.new] {
+            owner.call(queue::Delete { queue: name.as_str().into(), ..Default::default() });
+        }
+        for name in [&self.exchange, &self.other, &self.new] {
+            owner.call(exchange::Delete { exchange: name.as_str().into(), ..Default::default() });
+        }
+    }
+}
+
+impl Case {
+    /// With everything that it needs, and without each single permission.
+    fn variants(&self) -> impl Iterator<Item = Option<usize>> {
+        (0..self.needs.len()).map(Some).chain([None])
+    }
+
+    /// Carries it out.
+    fn refusal(&self, channel: Channel<'_>, names: &Names) -> Option<Refusal> {
+        (self.act)(channel, names);
+        match channel.next().method {
             AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
                 Some((close.reply_code, close.reply_text.to_string(), (close.class_id, close.method_id)))
             }
             _ => None,
-        };
-        let expected = except.map(|at| {
-            let (kind, what, name) = (case.needs[at].0, case.needs[at].1, case.needs[at].2(&names));
-            // Which permission it was is said since RabbitMQ 3.12.
-            let kind = if operator.is_rabbitmq() { String::new() } else { format!("{kind} ") };
-            let text = format!(
-                "ACCESS_REFUSED - {kind}access to {what} '{name}' in vhost '/' refused for user '{user}'"
-            );
-            (403, text, case.method)
-        });
-        assert_eq!(refused, expected, "{} with {patterns:?}", case.name);
-        for name in [&names.queue, &names.new] {
-            owner.call(queue::Delete { queue: name.as_str().into(), ..Default::default() });
         }
-        for name in [&names.exchange, &names.other, &names.new] {
-            owner.call(exchange::Delete { exchange: name.as_str().into(), ..Default::default() });
+    }
+
+    /// How it is refused without one of its permissions; `says_which` if the text names the permission.
+    fn expected(&self, names: &Names, except: usize, user: &str, says_which: bool) -> Refusal {
+        let (kind, what, name) = (self.needs[except].0, self.needs[except].1, self.needs[except].2(names));
+        let kind = if says_which { format!("{kind} ") } else { String::new() };
+        let text = format!(
+            "ACCESS_REFUSED - {kind}access to {what} '{name}' in vhost '/' refused for user '{user}'"
+        );
+        (403, text, self.method)
+    }
+}
+
+fn try_case(operator: &Operator, owner: Channel<'_>, user: &str, case: &Case) {
+    for except in case.variants() {
+        let names = Names::new(owner);
+        let patterns = patterns(case.needs, &names, except);
+        operator.permit(user, "/", patterns.each_ref().map(String::as_str));
+        let peer = operator.connect(user, "/");
+        let refusal = case.refusal(peer.open(1), &names);
+        // Which permission it was is said since RabbitMQ 3.12.
+        let says_which = !operator.is_rabbitmq();
+        let expected = except.map(|at| case.expected(&names, at, user, says_which));
+        assert_eq!(refusal, expected, "{} with {patterns:?}", case.name);
+        names.delete(owner);
+    }
+}
+
+#[test]
+fn tokens_need_the_same_permissions_as_scopes() {
+    if needs_own_broker() {
+        return;
+    }
+    let (broker, _keys) = oauth::broker();
+    let guest = broker.connect();
+    let owner = guest.open(1);
+    for case in QUEUE_CASES.iter().chain(EXCHANGE_CASES) {
+        for except in case.variants() {
+            let names = Names::new(owner);
+            // The first only opens the vhost.
+            let mut scopes = "broker.read:%2F/nothing".to_owned();
+            for (_, (kind, _, name)) in (0..).zip(case.needs).filter(|(at, _)| Some(*at) != except) {
+                scopes += &format!(" broker.{kind}:%2F/{}", name(&names));
+            }
+            let peer = oauth::connect(&broker, oauth::token("alex", oauth::in_an_hour_s(), &scopes));
+            let refusal = case.refusal(peer.open(1), &names);
+            let expected = except.map(|at| case.expected(&names, at, "alex", true));
+            assert_eq!(refusal, expected, "{} with {scopes}", case.name);
+            names.delete(owner);
         }
     }
 }

@@ -26,7 +26,7 @@ fn keys() -> NamedTempFile {
 }
 
 /// A broker that accepts tokens, and the file with its key.
-fn broker() -> (OwnBroker, NamedTempFile) {
+pub(crate) fn broker() -> (OwnBroker, NamedTempFile) {
     let keys = keys();
     let broker = OwnBroker::start(|config| {
         config.oauth.resource_server_id = "broker".to_owned();
@@ -41,7 +41,12 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_secs()
 }
 
-fn token(user: &str, expires_s: u64, scope: &str) -> String {
+/// The end of a token that outlives the test.
+pub(crate) fn in_an_hour_s() -> u64 {
+    now_s() + HOUR_S
+}
+
+pub(crate) fn token(user: &str, expires_s: u64, scope: &str) -> String {
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = part(json!({ "alg": "HS256", "typ": "JWT" }));
     let claims = part(json!({ "sub": user, "aud": "broker", "exp": expires_s, "scope": scope }));
@@ -51,7 +56,7 @@ fn token(user: &str, expires_s: u64, scope: &str) -> String {
 }
 
 /// Connects with a token; what comes with it as a name is of no account.
-fn connect(broker: &OwnBroker, token: String) -> Peer {
+pub(crate) fn connect(broker: &OwnBroker, token: String) -> Peer {
     let options = Options { user: ("ignored".to_owned(), token), ..Options::default() };
     Peer::connect(broker.address(), &options)
 }
