@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -240,7 +242,6 @@ fn a_broker_that_is_not_there_is_said_to_be_unavailable() {
 
 #[test]
 fn passwords_can_come_over_standard_input() {
-    use std::io::Write as _;
     let broker = Broker::warren(&[]);
     let folder = broker.data().unwrap().to_str().unwrap();
     let mut child = command(&["ctl", "--data", folder, "add_user", "alex"])
@@ -276,6 +277,16 @@ fn the_broker_elsewhere_is_asked_with_a_url_or_a_profile_that_nobody_else_can_re
     assert_eq!((wrong.code, &*wrong.err), (77, "Error:\nnot authorised: Login failed\n"), "{wrong:?}");
     for arguments in [["stop"], ["reload"], ["environment"]] {
         assert_eq!(ask(&url, &arguments).code, 64, "{arguments:?}");
+    }
+    // Not only because the command line says so.
+    for request in ["POST /api/local/stop", "POST /api/local/reload", "GET /api/local/environment"] {
+        let mut stream = TcpStream::connect(&authority).unwrap();
+        let head =
+            "host: x\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nconnection: close\r\ncontent-length: 0\r\n";
+        write!(stream, "{request} HTTP/1.1\r\n{head}\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{request}: {answer}");
     }
     assert_eq!(ask(&url, &["authenticate_user", "guest", "guest"]).code, 0);
     assert_eq!(ask(&url, &["authenticate_user", "guest", "wrong"]).code, 65);
@@ -331,4 +342,53 @@ fn shells_learn_the_commands() {
         assert_eq!((done.code, &*done.err), (0, ""));
         assert!(done.out.contains("set_permissions") && done.out.contains("list_queues"), "{shell}");
     }
+}
+
+#[test]
+fn queues_exchanges_and_bindings_are_listed_as_rabbitmqctl_lists_them() {
+    let broker = Broker::warren(&[]);
+    let folder = broker.data().unwrap();
+    assert_eq!(login(&broker, "guest", "guest"), "PASS");
+    let table = [
+        (
+            "list_queues",
+            "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\nname\tmessages\nby-guest\t1\n",
+        ),
+        (
+            "-q list_queues name durable arguments messages_ready policy exclusive consumers",
+            "name\tdurable\targuments\tmessages_ready\tpolicy\texclusive\tconsumers\nby-guest\ttrue\t[]\t1\t\tfalse\t0\n",
+        ),
+        ("-s list_queues name,messages", "by-guest\t1\n"),
+        ("list_queues --json name messages", "[\n{\"name\":\"by-guest\",\"messages\":1}\n]\n"),
+        ("list_queues --formatter csv", "\"name\",\"messages\"\n\"by-guest\",\"1\"\n"),
+        (
+            "list_bindings",
+            "Listing bindings for vhost /...\nsource_name\tsource_kind\tdestination_name\tdestination_kind\trouting_key\targuments\n\texchange\tby-guest\tqueue\tby-guest\t[]\n",
+        ),
+        ("list_connections", "Listing connections ...\n"),
+        ("list_channels", "Listing channels ...\n"),
+        ("list_consumers", "Listing consumers in vhost / ...\n"),
+        ("purge_queue by-guest", "Purging queue 'by-guest' in vhost '/' ...\n"),
+        (
+            "delete_queue by-guest",
+            "Deleting queue 'by-guest' on vhost '/' ...\nQueue was successfully deleted with 0 ready messages\n",
+        ),
+        ("list_queues", "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\n"),
+    ];
+    for (arguments, expected) in table {
+        assert_eq!(ok(folder, arguments), expected, "{arguments}");
+    }
+    login(&broker, "guest", "guest");
+    ok(folder, "purge_queue by-guest");
+    assert_eq!(ok(folder, "publish by-guest hello"), "Message published\n");
+    assert!(ok(folder, "get by-guest").contains("\thello\t5\tstring\t"));
+    assert_eq!(ok(folder, "-q list_queues messages"), "messages\n1\n", "it was put back");
+    assert!(ok(folder, "get by-guest --ack remove").contains("\thello\t"));
+    assert_eq!(ok(folder, "-q list_queues messages"), "messages\n0\n");
+    assert_eq!(ctl(folder, "publish nowhere hello").code, 69);
+    assert!(ok(folder, "status").contains("Queues: 1\n"));
+    assert!(ok(folder, "list_exchanges").contains("amq.topic\ttopic\n"));
+    assert_eq!(ctl(folder, "delete_queue nope").code, 64);
+    assert_eq!(ctl(folder, "purge_queue nope").code, 69);
+    assert_eq!(ctl(folder, "list_queues -p nope").code, 65);
 }
