@@ -140,27 +140,14 @@ impl FromRequestParts<Api> for Owner {
 
 /// A caller who may look at the broker as a whole.
 #[derive(Debug, Clone)]
-pub(super) struct Monitor(pub(super) Caller);
+pub(super) struct Monitor;
 
 impl FromRequestParts<Api> for Monitor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
-        caller.need(Tag::Monitoring, "Not monitor user").map(|()| Self(caller))
-    }
-}
-
-/// A caller who may make policies.
-#[derive(Debug, Clone)]
-pub(super) struct Policymaker(pub(super) Caller);
-
-impl FromRequestParts<Api> for Policymaker {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, api).await?;
-        caller.need(Tag::Policymaker, "Not policymaker user").map(|()| Self(caller))
+        caller.need(Tag::Monitoring, "Not monitor user").map(|()| Self)
     }
 }
 

@@ -4,8 +4,6 @@
 //! through [`Admin`]. `listener` accepts and bounds connections, `caller` says who asks, `body` reads what is sent, `error` and
 //! `listing` give answers their form, and each resource has a file in `routes`. The server starts it.
 
-#![allow(dead_code)] // Until all routes are there that need it.
-
 mod arguments;
 mod body;
 mod caller;
