@@ -392,3 +392,32 @@ fn queues_exchanges_and_bindings_are_listed_as_rabbitmqctl_lists_them() {
     assert_eq!(ctl(folder, "purge_queue nope").code, 69);
     assert_eq!(ctl(folder, "list_queues -p nope").code, 65);
 }
+
+#[test]
+fn definitions_are_exported_to_a_private_file_and_make_another_broker_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("definitions.json");
+    let first = Broker::warren(&[]);
+    let data = first.data().unwrap();
+    ok(data, "add_user alex 123");
+    ok(data, "set_permissions alex .* .* .*");
+    ok(data, "set_policy ttl ^o {\"message-ttl\":60000}");
+    assert_eq!(login(&first, "alex", "123"), "PASS");
+    let path = file.to_str().unwrap();
+    assert_eq!(
+        ok(data, &format!("export_definitions {path}")),
+        format!("Exporting definitions in JSON to a file at \"{path}\" ...\n")
+    );
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let second = Broker::warren(&[]);
+    let other = second.data().unwrap();
+    ok(other, &format!("import_definitions {path}"));
+    for list in ["-q list_users", "-q list_permissions", "-q list_policies", "-q list_queues name durable"] {
+        assert_eq!(ok(other, list), ok(data, list), "{list}");
+    }
+    assert_eq!(login(&second, "alex", "123"), "PASS");
+    assert_eq!(ctl(other, "import_definitions /nowhere.json").code, 65);
+    fs::write(&file, "{\"users\": [").unwrap();
+    assert_eq!(ctl(other, &format!("import_definitions {path}")).code, 65);
+}

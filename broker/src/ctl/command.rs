@@ -112,7 +112,6 @@ pub(super) enum Command {
     CloseConnection { connection: String, explanation: String },
     /// Close connections to a virtual host, or all of them
     CloseAllConnections(CloseAllConnections),
-    #[command(hide = true)]
     /// Write all definitions to a file, or to standard output for -
     ExportDefinitions {
         file: PathBuf,
@@ -120,7 +119,6 @@ pub(super) enum Command {
         #[arg(long, value_parser = ["json"], default_value = "json", hide = true)]
         format: String,
     },
-    #[command(hide = true)]
     /// Read definitions from a file, or from standard input for - or nothing
     ImportDefinitions {
         file: Option<PathBuf>,
