@@ -24,7 +24,7 @@ use crate::store::Store;
 use failures::Failures;
 use known::KnownLogins;
 
-/// Passwords that are hashed at a time: each needs a core and 19 MiB, and brokers have other work.
+/// Passwords that are hashed at a time: each needs a core and 7 MiB, and brokers have other work.
 const HASHED_AT_A_TIME: usize = 2;
 
 /// What of the configuration concerns access.
