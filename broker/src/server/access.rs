@@ -1,7 +1,7 @@
-//! [`AccessControl`]: who may connect and what they may do, shared by all connections of a broker.
+//! `AccessControl`: who may connect and what they may do, shared by all connections of a broker.
 //!
 //! What there is to decide is in [`crate::access`]; here are the locks, the store and the clock around it. Connections keep the
-//! rights they have looked up and compare one number, [`AccessControl::generation`], to notice that there may be others.
+//! rights they have looked up and compare one number, `AccessControl::generation`, to notice that there may be others.
 
 mod failures;
 mod known;
