@@ -47,12 +47,24 @@ impl HeldRights {
         }
     }
 
+    /// Whether an exchange is known to be one that may be written to: the question that every message asks, answered without
+    /// looking at patterns.
+    #[inline]
+    pub(super) fn is_written(&self, exchange: &[u8]) -> bool {
+        let name = if exchange.is_empty() { Resource::Exchange("").name().as_bytes() } else { exchange };
+        self.written.borrow().as_bytes() == name
+    }
+
+    /// Whether routing keys of topic exchanges need permission.
+    #[inline]
+    pub(super) fn limit_keys(&self) -> bool {
+        let limits = |(token, _): &(Arc<Token>, Arc<str>)| token.scopes.limit_routing_keys();
+        !self.topics.is_empty() || self.token.as_ref().is_some_and(limits)
+    }
+
     fn allow(&self, (permission, resource): Requirement<'_>) -> bool {
         let name = resource.name();
         let is_write = permission == Permission::Write && matches!(resource, Resource::Exchange(_));
-        if is_write && *self.written.borrow() == *name {
-            return true;
-        }
         let permissions = self.grant().and_then(|grant| grant.permissions.as_ref());
         let allowed = match &self.token {
             Some((token, vhost)) => token.scopes.allow(permission, vhost, name),
@@ -159,7 +171,7 @@ impl Executor {
         routing_keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), AmqpError> {
         let token = self.rights.token.as_ref().filter(|(token, _)| token.scopes.limit_routing_keys());
-        if self.rights.topics.is_empty() && token.is_none() {
+        if !self.rights.limit_keys() {
             return Ok(());
         }
         let pattern = match (self.rights.topics.get(exchange), permission) {

@@ -99,7 +99,9 @@ impl Executor {
             self.check_publish(&publish)?;
         }
         let Publish { channel, message, mandatory, confirm, direct_reply_to, .. } = publish;
-        self.permit(Operation::Publish(text(message.exchange())))?;
+        if !self.rights.is_written(message.exchange()) {
+            self.permit(Operation::Publish(text(message.exchange())))?;
+        }
         let inspect = message
             .properties()
             .first_chunk()
@@ -111,7 +113,9 @@ impl Executor {
         } else {
             Prepared { message, more_keys: Vec::new() }
         };
-        self.permit_keys(&message, &more_keys)?;
+        if self.rights.limit_keys() {
+            self.permit_keys(&message, &more_keys)?;
+        }
         let traced = self.is_traced().then(|| self.begin_trace(&message, &more_keys));
         let guarded_before = self.batch.guarded_count();
         let gathered = if more_keys.is_empty() {
