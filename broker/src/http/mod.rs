@@ -12,6 +12,7 @@ mod error;
 mod listener;
 mod listing;
 mod measures;
+mod openapi;
 mod reply;
 mod router;
 mod routes;

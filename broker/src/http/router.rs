@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use tower_service::Service as _;
 
 use super::error::ApiError;
-use super::{Api, caller, routes, same_origin};
+use super::{Api, caller, openapi, routes, same_origin};
 
 /// What every answer carries: it is for who asked, now, and nothing that a page of somebody else's can use.
 const HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -31,6 +31,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(routes::limits::routes())
         .merge(routes::local::routes())
         .merge(routes::node::routes())
+        .merge(openapi::routes())
         .merge(routes::overview::routes())
         .merge(routes::permissions::routes())
         .merge(routes::policies::routes())
@@ -57,10 +58,20 @@ pub(super) async fn answer(mut router: Router, mut request: Request) -> Result<R
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
+    if response.status() == StatusCode::BAD_REQUEST && is_plain_text(&response) {
+        response =
+            ApiError::bad_request("the path or the query cannot be read: is it UTF-8?").into_response();
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, value);
     }
     Ok(response)
+}
+
+/// Whether it is what the framework says of a request that it cannot take apart, not what a route says.
+fn is_plain_text(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/plain"))
 }
 
 /// `/api/users/` is `/api/users`, as with RabbitMQ.

@@ -50,6 +50,10 @@ impl World {
         Self { broker, router, _running: running }
     }
 
+    pub(super) fn router(&self) -> &Router {
+        &self.router
+    }
+
     pub(super) fn admin(&self) -> Admin {
         self.broker.admin()
     }
@@ -143,6 +147,13 @@ async fn refusals_have_rabbitmqs_codes_and_texts() {
     assert_eq!(answer, Answer { status: StatusCode::UNAUTHORIZED, json: Value::Null });
     let method = world.call(Method::PATCH, "/api/users/guest", Value::Null).await;
     assert_eq!(method.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_refused_in_the_form_of_all_refusals() {
+    let world = World::new().await;
+    let answer = world.call(Method::GET, "/api/queues/%2F/%FF", Value::Null).await;
+    assert_eq!((answer.status, &answer.json["error"]), (StatusCode::BAD_REQUEST, &json!("bad_request")));
 }
 
 #[tokio::test]

@@ -48,6 +48,11 @@ impl Client {
         Self { credentials: credentials.map(str::to_owned), ..self.clone() }
     }
 
+    /// Another broker on this machine, by the port of its API.
+    pub(crate) fn at(&self, port: u16) -> Self {
+        Self { port, ..self.clone() }
+    }
+
     /// The port.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -91,6 +96,11 @@ impl Client {
             body.len()
         )
     }
+}
+
+/// A name in a path.
+pub(crate) fn quoted(name: &str) -> String {
+    name.replace(' ', "%20").replace('>', "%3E")
 }
 
 /// Sends bytes and reads what comes until the end.

@@ -1,5 +1,6 @@
 //! The HTTP API of a broker process, as a plain HTTP client sees it.
 
+mod access;
 mod client;
 mod frame;
 mod rabbitmqadmin;

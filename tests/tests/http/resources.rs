@@ -8,11 +8,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer
 use serde_json::{Value, json};
 use warren_tests::{Broker, eventually};
 
-use crate::client::Client;
-
-fn quoted(name: &str) -> String {
-    name.replace(' ', "%20").replace('>', "%3E")
-}
+use crate::client::{Client, quoted};
 
 /// A connection whose one consumer holds five of nine messages of five bytes, with confirms.
 async fn consume_with_five_unacked(broker: &Broker) -> (Connection, Channel, Consumer) {
