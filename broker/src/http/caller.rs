@@ -99,6 +99,11 @@ impl Caller {
         }
     }
 
+    /// Lets only administrators pass.
+    pub(super) fn administers(&self) -> Result<(), ApiError> {
+        self.need(Tag::Administrator, "Not administrator user")
+    }
+
     fn need(&self, tag: Tag, reason: &str) -> Result<(), ApiError> {
         if self.has(tag) { Ok(()) } else { Err(ApiError::not_authorised(reason)) }
     }
@@ -121,7 +126,7 @@ impl FromRequestParts<Api> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
-        caller.need(Tag::Administrator, "Not administrator user").map(|()| Self(caller))
+        caller.administers().map(|()| Self(caller))
     }
 }
 

@@ -5,15 +5,15 @@
 
 use std::cmp::Ordering;
 
-use axum::Json;
 use axum::extract::{FromRequestParts, Query};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Number, Value};
 
 use super::Api;
 use super::error::ApiError;
+use super::fields::{self, Column, Fields, Row};
 use crate::access::Pattern;
 
 /// Entries of a page, if the request does not say; RabbitMQ's.
@@ -33,9 +33,6 @@ pub(super) struct Listing {
     columns: Vec<Column>,
     page: Option<Result<Page, ApiError>>,
 }
-
-/// `name`, or `message_stats.publish_details.rate`.
-type Column = Vec<String>;
 
 #[derive(Debug, Clone, PartialEq)]
 struct Page {
@@ -73,73 +70,92 @@ impl Listing {
     }
 
     /// The whole list, by the column of the request, then by those that are usual for it.
-    pub(super) fn answer(&self, sorted_by: &[&str], items: Vec<Value>) -> Result<Response, ApiError> {
-        let items = self.sort(sorted_by, items);
-        Ok(Json(self.pick_all(items)).into_response())
+    pub(super) fn answer<R: Row>(&self, sorted_by: &[&str], rows: Vec<R>) -> Result<Response, ApiError> {
+        let rows = self.sort(sorted_by, rows);
+        let mut text = Vec::new();
+        self.write(&mut text, &rows);
+        Ok(json(text))
     }
 
     /// The same, or the page that the request asks for.
-    pub(super) fn answer_paged(&self, sorted_by: &[&str], items: Vec<Value>) -> Result<Response, ApiError> {
-        let Some(page) = &self.page else { return self.answer(sorted_by, items) };
+    pub(super) fn answer_paged<R: Row>(
+        &self,
+        sorted_by: &[&str],
+        mut rows: Vec<R>,
+    ) -> Result<Response, ApiError> {
+        let Some(page) = &self.page else { return self.answer(sorted_by, rows) };
         let page = page.as_ref().map_err(Clone::clone)?;
-        let total = items.len();
-        let items = match &page.name {
-            Some(pattern) => items.into_iter().filter(|item| page_name(item, pattern)).collect(),
-            None => items,
-        };
-        let filtered = items.len();
+        let total = rows.len();
+        if let Some(pattern) = &page.name {
+            rows.retain(|row| has_name(row, pattern));
+        }
+        let filtered = rows.len();
         let first = page.size.saturating_mul(page.number - 1);
         if first >= filtered && page.number > 1 {
             return Err(ApiError::page_out_of_range(page.number, page.size, filtered));
         }
-        let items: Vec<Value> = self.sort(sorted_by, items).into_iter().skip(first).take(page.size).collect();
-        Ok(Json(json!({
-            "filtered_count": filtered,
-            "item_count": items.len(),
-            "items": self.pick_all(items),
-            "page": page.number,
-            "page_count": filtered.div_ceil(page.size),
-            "page_size": page.size,
-            "total_count": total,
-        }))
-        .into_response())
+        let mut rows = self.sort(sorted_by, rows);
+        rows.truncate(first.saturating_add(page.size));
+        let rows = &rows[first.min(rows.len())..];
+        let mut text = b"{\"items\":".to_vec();
+        self.write(&mut text, rows);
+        let numbers = [
+            ("filtered_count", filtered),
+            ("item_count", rows.len()),
+            ("page", page.number),
+            ("page_count", filtered.div_ceil(page.size)),
+            ("page_size", page.size),
+            ("total_count", total),
+        ];
+        text.extend(numbers.iter().flat_map(|(name, number)| format!(",\"{name}\":{number}").into_bytes()));
+        text.push(b'}');
+        Ok(json(text))
     }
 
     /// One object, with the columns that the request asks for.
-    pub(super) fn one(&self, item: Value) -> Response {
-        (StatusCode::OK, Json(self.pick(item))).into_response()
+    pub(super) fn one(&self, row: impl Row) -> Response {
+        self.one_with(|out| row.fields(out))
     }
 
-    fn sort(&self, sorted_by: &[&str], items: Vec<Value>) -> Vec<Value> {
+    /// The same, of fields that are told here.
+    pub(super) fn one_with(&self, fields: impl FnOnce(&mut Fields<'_>)) -> Response {
+        let mut text = Vec::new();
+        fields::write(&mut text, &self.columns, fields);
+        json(text)
+    }
+
+    fn sort<R: Row>(&self, sorted_by: &[&str], rows: Vec<R>) -> Vec<R> {
         let mut columns: Vec<Column> = sorted_by.iter().map(|name| column(name)).collect();
         columns.splice(0..0, self.sort.clone());
-        let mut items = items;
-        items.sort_by(|one, other| {
-            let by = |column: &Column| order(find(one, column), find(other, column));
-            columns.iter().map(by).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+        let keys = |row: &R| -> Vec<Option<Value>> {
+            columns.iter().map(|column| fields::value_of(row, column)).collect()
+        };
+        let mut keyed: Vec<(Vec<Option<Value>>, R)> = rows.into_iter().map(|row| (keys(&row), row)).collect();
+        keyed.sort_by(|(one, _), (other, _)| {
+            let each = one.iter().zip(other).map(|(one, other)| order(one.as_ref(), other.as_ref()));
+            each.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
         });
         if self.reversed {
-            items.reverse();
+            keyed.reverse();
         }
-        items
+        keyed.into_iter().map(|(_, row)| row).collect()
     }
 
-    fn pick_all(&self, items: Vec<Value>) -> Vec<Value> {
-        items.into_iter().map(|item| self.pick(item)).collect()
-    }
-
-    fn pick(&self, item: Value) -> Value {
-        if self.columns.is_empty() {
-            return item;
-        }
-        let mut picked = Map::new();
-        for column in &self.columns {
-            if let Some(value) = find(&item, column) {
-                insert(&mut picked, column, value.clone());
+    fn write(&self, text: &mut Vec<u8>, rows: &[impl Row]) {
+        text.push(b'[');
+        for (at, row) in rows.iter().enumerate() {
+            if at > 0 {
+                text.push(b',');
             }
+            fields::write(text, &self.columns, |out| row.fields(out));
         }
-        Value::Object(picked)
+        text.push(b']');
     }
+}
+
+/// An answer whose JSON is written already.
+fn json(text: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
 }
 
 impl Page {
@@ -165,28 +181,13 @@ impl Page {
     }
 }
 
-fn page_name(item: &Value, pattern: &Pattern) -> bool {
-    item.get("name").and_then(Value::as_str).is_some_and(|name| pattern.matches(name))
+fn has_name(row: &impl Row, pattern: &Pattern) -> bool {
+    let name = fields::value_of(row, &column("name"));
+    name.as_ref().and_then(Value::as_str).is_some_and(|name| pattern.matches(name))
 }
 
 fn column(text: &str) -> Column {
     text.split('.').map(str::to_owned).collect()
-}
-
-fn find<'a>(item: &'a Value, column: &Column) -> Option<&'a Value> {
-    column.iter().try_fold(item, |value, part| value.get(part))
-}
-
-fn insert(into: &mut Map<String, Value>, column: &[String], value: Value) {
-    let [first, rest @ ..] = column else { return };
-    if rest.is_empty() {
-        into.insert(first.clone(), value);
-        return;
-    }
-    let inner = into.entry(first.clone()).or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(inner) = inner {
-        insert(inner, rest, value);
-    }
 }
 
 /// Erlang's order of terms, in which RabbitMQ sorts: numbers, words, objects, arrays, texts. What is not there counts as 0.
@@ -217,6 +218,8 @@ fn rank(value: &Value) -> u8 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn listing(query: &[(&str, &str)]) -> Listing {

@@ -2,10 +2,13 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::Api;
 use super::error::ApiError;
+use super::fields::Fields;
 use crate::server::admin::{Measure, Windows};
 use crate::stats::rates::{Rates, Window};
 
@@ -39,31 +42,51 @@ impl Past {
     }
 }
 
-/// Adds a number and its `_details`.
-pub(super) fn add(object: &mut Map<String, Value>, measure: &Measure) {
-    object.insert(measure.name.to_owned(), measure.value.into());
-    object.insert(format!("{}_details", measure.name), details(&measure.rates));
+/// Adds numbers, each with its `_details`.
+pub(super) fn add(out: &mut Fields<'_>, measures: &[Measure]) {
+    for measure in measures {
+        out.add(measure.name, || measure.value);
+        out.add(&details_name(measure), || Details(&measure.rates));
+    }
+}
+
+fn details_name(measure: &Measure) -> String {
+    format!("{}_details", measure.name)
 }
 
 /// An object of numbers.
-pub(super) fn object_of(measures: &[Measure]) -> Map<String, Value> {
-    let mut object = Map::new();
-    for measure in measures {
-        add(&mut object, measure);
+pub(super) struct Numbers<'a>(pub(super) &'a [Measure]);
+
+impl Serialize for Numbers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(2 * self.0.len()))?;
+        for measure in self.0 {
+            object.serialize_entry(measure.name, &measure.value)?;
+            object.serialize_entry(&details_name(measure), &Details(&measure.rates))?;
+        }
+        object.end()
     }
-    object
 }
 
-fn details(rates: &Rates) -> Value {
-    let Some(history) = &rates.history else { return json!({"rate": rates.rate}) };
-    let samples: Vec<Value> =
-        history.samples.iter().map(|(at_ms, value)| json!({"sample": value, "timestamp": at_ms})).collect();
-    json!({
-        "rate": rates.rate,
-        "samples": samples,
-        "avg_rate": history.average_rate,
-        "avg": history.average,
-    })
+/// An object of numbers, unless nothing was counted yet: RabbitMQ leaves it out then.
+pub(super) fn if_any(measures: &[Measure]) -> Option<Numbers<'_>> {
+    (!measures.is_empty()).then_some(Numbers(measures))
+}
+
+struct Details<'a>(&'a Rates);
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("rate", &self.0.rate)?;
+        if let Some(history) = &self.0.history {
+            let sample = |(at_ms, value): &(u64, u64)| json!({"sample": value, "timestamp": at_ms});
+            object.serialize_entry("samples", &history.samples.iter().map(sample).collect::<Vec<_>>())?;
+            object.serialize_entry("avg_rate", &history.average_rate)?;
+            object.serialize_entry("avg", &history.average)?;
+        }
+        object.end()
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 //! through [`Admin`]. `listener` accepts and bounds connections, `caller` says who asks, `body` reads what is sent, `error` and
 //! `listing` give answers their form, and each resource has a file in `routes`. The server starts it.
 
-mod arguments;
 mod body;
 mod caller;
 pub(crate) mod definitions;
 mod error;
+mod fields;
 mod listener;
 mod listing;
 mod measures;

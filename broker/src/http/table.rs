@@ -71,6 +71,9 @@ fn value_from_json(value: &Value, depth: usize) -> Result<AMQPValue, ApiError> {
         Value::Bool(value) => AMQPValue::Boolean(*value),
         Value::Number(number) => match number.as_i64() {
             Some(number) => AMQPValue::LongLongInt(number),
+            None if number.is_u64() => {
+                return Err(ApiError::bad_request(format!("{number} is too large a number")));
+            }
             None => AMQPValue::Double(number.as_f64().unwrap_or_default()),
         },
         Value::String(text) => AMQPValue::LongString(text.as_str().into()),
@@ -106,6 +109,7 @@ mod tests {
     #[test]
     fn what_is_no_table_is_refused() {
         assert!(from_json("arguments", Some(&json!("x"))).is_err());
+        assert!(from_json("arguments", Some(&json!({"n": u64::MAX}))).is_err());
         assert!(from_json("arguments", Some(&json!({"n".repeat(256): 1}))).is_err());
         let nested = |depth| (0..depth).fold(json!({}), |inner, _| json!({"a": inner}));
         assert!(from_json("arguments", Some(&nested(TABLE_DEPTH_MAX - 1))).is_ok());

@@ -1,13 +1,14 @@
 //! What the routes of queues, exchanges and bindings share: who may see and do what, and what a client is told.
 
 use amq_protocol::types::FieldTable;
+use axum::extract::Path;
 use serde_json::Value;
 
 use crate::error::{AmqpError, ReplyCode};
-use crate::http::arguments;
 use crate::http::body::Sent;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::table;
 use crate::server::admin::{Actor, Admin};
 
 /// The virtual hosts that a caller may look at, by name.
@@ -22,6 +23,18 @@ pub(super) fn see_vhost(caller: &Caller, admin: &Admin, vhost: &str) -> Result<(
         return Err(ApiError::not_found());
     }
     caller.see(admin, vhost)
+}
+
+/// The virtual hosts whose contents are to be listed: the one that the path names, if the caller may look at it, or all of those.
+pub(super) fn vhosts_to_list(
+    caller: &Caller,
+    admin: &Admin,
+    named: Option<Path<String>>,
+) -> Result<Vec<String>, ApiError> {
+    match named {
+        Some(Path(vhost)) => see_vhost(caller, admin, &vhost).map(|()| vec![vhost]),
+        None => Ok(visible_vhosts(caller, admin)),
+    }
 }
 
 /// The caller as somebody who does something in a virtual host, with its own permissions there.
@@ -65,14 +78,8 @@ pub(super) fn exchange_name(name: &str) -> &str {
 }
 
 /// The field `arguments`.
-pub(super) fn arguments_in(sent: &Sent) -> Result<FieldTable, ApiError> {
-    match sent.get("arguments") {
-        None => Ok(FieldTable::default()),
-        Some(Value::Object(object)) => arguments::from_json(object).map_err(ApiError::bad_request),
-        // What PHP makes of an empty object.
-        Some(Value::Array(values)) if values.is_empty() => Ok(FieldTable::default()),
-        Some(_) => Err(ApiError::bad_request("arguments has to be an object")),
-    }
+pub(in crate::http) fn arguments_in(sent: &Sent) -> Result<FieldTable, ApiError> {
+    table::from_json("arguments", sent.get("arguments"))
 }
 
 /// A number that is not negative, also as a text, as rabbitmqadmin sends it.

@@ -7,17 +7,17 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::acting::{actor, arguments_in, check_name, exchange_name, see_vhost, told, visible_vhosts};
+use super::acting::{actor, arguments_in, check_name, exchange_name, see_vhost, told, vhosts_to_list};
 use crate::http::Api;
-use crate::http::arguments;
 use crate::http::body::Sent;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::fields::{Fields, Row};
 use crate::http::listing::Listing;
 use crate::http::reply::Done;
+use crate::http::table;
 use crate::server::admin::{Admin, BindingView, EndKind};
 use crate::session::action::{BindingChange, TopologyRequest};
 use crate::wire::table::encode_table;
@@ -28,26 +28,25 @@ pub(super) const SORTED_BY: [&str; 5] = ["vhost", "source", "destination", "rout
 pub(in crate::http) fn routes() -> Router<Api> {
     Router::new()
         .route("/bindings", get(list))
-        .route("/bindings/{vhost}", get(list_vhost))
+        .route("/bindings/{vhost}", get(list))
         .route("/bindings/{vhost}/e/{source}/{kind}/{destination}", get(between).post(bind))
         .route("/bindings/{vhost}/e/{source}/{kind}/{destination}/{key}", get(one).delete(unbind))
 }
 
-/// A binding in JSON.
-pub(super) fn json_of(view: &BindingView) -> Value {
-    let kind = match view.kind {
-        EndKind::Queue => "queue",
-        EndKind::Exchange => "exchange",
-    };
-    json!({
-        "source": view.source,
-        "vhost": view.vhost,
-        "destination": view.destination,
-        "destination_type": kind,
-        "routing_key": view.routing_key,
-        "arguments": arguments::to_json(&view.arguments),
-        "properties_key": properties_key(view),
-    })
+impl Row for BindingView {
+    fn fields(&self, out: &mut Fields<'_>) {
+        let kind = match self.kind {
+            EndKind::Queue => "queue",
+            EndKind::Exchange => "exchange",
+        };
+        out.add("source", || &self.source);
+        out.add("vhost", || &self.vhost);
+        out.add("destination", || &self.destination);
+        out.add("destination_type", || kind);
+        out.add("routing_key", || &self.routing_key);
+        out.add("arguments", || table::to_json(&self.arguments));
+        out.add("properties_key", || properties_key(self));
+    }
 }
 
 /// What tells a binding from others between the same two: its key, quoted, and a hash of its arguments if it has any.
@@ -132,24 +131,15 @@ impl Ends {
     }
 }
 
-async fn list(caller: Caller, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        let visible = visible_vhosts(&caller, admin);
-        let views = visible.iter().flat_map(|vhost| admin.bindings(Some(vhost)));
-        listing.answer(&SORTED_BY, views.map(|view| json_of(&view)).collect())
-    })
-    .await
-}
-
-async fn list_vhost(
+async fn list(
     caller: Caller,
     State(api): State<Api>,
-    Path(vhost): Path<String>,
+    vhost: Option<Path<String>>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        see_vhost(&caller, admin, &vhost)?;
-        listing.answer(&SORTED_BY, admin.bindings(Some(&vhost)).iter().map(json_of).collect())
+        let vhosts = vhosts_to_list(&caller, admin, vhost)?;
+        listing.answer(&SORTED_BY, vhosts.iter().flat_map(|vhost| admin.bindings(Some(vhost))).collect())
     })
     .await
 }
@@ -163,7 +153,7 @@ async fn between(
     let ends = Ends::new(ends)?;
     api.work(move |admin| {
         see_vhost(&caller, admin, &ends.vhost)?;
-        listing.answer(&SORTED_BY, ends.bindings(admin)?.iter().map(json_of).collect())
+        listing.answer(&SORTED_BY, ends.bindings(admin)?)
     })
     .await
 }
@@ -225,7 +215,7 @@ async fn one(
     api.work(move |admin| {
         see_vhost(&caller, admin, &ends.vhost)?;
         let view = find(ends.bindings(admin)?, &key)?;
-        Ok(listing.one(json_of(&view)))
+        Ok(listing.one(view))
     })
     .await
 }

@@ -7,15 +7,16 @@ use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use super::acting::{see_vhost, visible_vhosts};
+use super::acting::{see_vhost, vhosts_to_list};
 use crate::access::Tag;
 use crate::http::Api;
-use crate::http::arguments;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::fields::{Fields, Row, objects};
 use crate::http::listing::Listing;
 use crate::http::measures::{self, Past};
 use crate::http::reply::Done;
+use crate::http::table;
 use crate::server::admin::{Admin, ConnectionView, ConsumerView, NODE, Windows};
 use crate::session::connection::ChannelDetails;
 
@@ -28,51 +29,43 @@ const REASON_BYTES_MAX: usize = 200;
 pub(in crate::http) fn routes() -> Router<Api> {
     Router::new()
         .route("/connections", get(list))
-        .route("/vhosts/{name}/connections", get(list_vhost))
+        .route("/vhosts/{name}/connections", get(list))
         .route("/connections/{name}", get(one).delete(close))
         .route("/connections/{name}/channels", get(channels_of))
         .route("/channels", get(channels))
-        .route("/vhosts/{name}/channels", get(channels_vhost))
+        .route("/vhosts/{name}/channels", get(channels))
         .route("/channels/{name}", get(channel))
         .route("/consumers", get(consumers))
-        .route("/consumers/{vhost}", get(consumers_vhost))
+        .route("/consumers/{vhost}", get(consumers))
 }
 
-fn json_of(view: &ConnectionView) -> Value {
-    let local = view.local.map(|local| (local.ip().to_canonical().to_string(), local.port())).unzip();
-    let mut object = json!({
-        "name": view.name,
-        "user": view.user,
-        "user_who_performed_action": view.user,
-        "vhost": view.vhost,
-        "node": NODE,
-        "type": "network",
-        "protocol": "AMQP 0-9-1",
-        "auth_mechanism": view.mechanism,
-        "state": view.state,
-        "channels": view.channels.len(),
-        "channel_max": view.channel_max,
-        "frame_max": view.frame_max,
-        "timeout": view.heartbeat_s,
-        "ssl": view.encrypted,
-        "peer_host": view.peer.ip().to_canonical().to_string(),
-        "peer_port": view.peer.port(),
-        "host": local.0,
-        "port": local.1,
-        "connected_at": view.connected_at_ms,
-        "client_properties": client_json(view),
-    });
-    let Value::Object(fields) = &mut object else { return object };
-    for measure in &view.data {
-        measures::add(fields, measure);
+impl Row for ConnectionView {
+    fn fields(&self, out: &mut Fields<'_>) {
+        let local = self.local.map(|local| (local.ip().to_canonical().to_string(), local.port())).unzip();
+        out.add("name", || &self.name);
+        out.add("user", || &self.user);
+        out.add("user_who_performed_action", || &self.user);
+        out.add("vhost", || &self.vhost);
+        out.add("node", || NODE);
+        out.add("type", || "network");
+        out.add("protocol", || "AMQP 0-9-1");
+        out.add("auth_mechanism", || self.mechanism);
+        out.add("state", || self.state);
+        out.add("channels", || self.channels.len());
+        out.add("channel_max", || self.channel_max);
+        out.add("frame_max", || self.frame_max);
+        out.add("timeout", || self.heartbeat_s);
+        out.add("ssl", || self.encrypted);
+        out.add("peer_host", || self.peer.ip().to_canonical().to_string());
+        out.add("peer_port", || self.peer.port());
+        out.add("host", || local.0);
+        out.add("port", || local.1);
+        out.add("connected_at", || self.connected_at_ms);
+        out.add("client_properties", || client_json(self));
+        measures::add(out, &self.data);
+        out.add_some("user_provided_name", self.client.connection_name.as_deref());
+        out.add_some("message_stats", measures::if_any(&self.message_stats));
     }
-    if let Some(name) = &view.client.connection_name {
-        fields.insert("user_provided_name".to_owned(), (**name).into());
-    }
-    if !view.message_stats.is_empty() {
-        fields.insert("message_stats".to_owned(), measures::object_of(&view.message_stats).into());
-    }
-    object
 }
 
 fn client_json(view: &ConnectionView) -> Map<String, Value> {
@@ -103,69 +96,88 @@ fn channel_name(connection: &str, channel: u16) -> String {
     format!("{connection} ({channel})")
 }
 
-fn channel_json(view: &ConnectionView, channel: &ChannelDetails) -> Value {
-    json!({
-        "name": channel_name(&view.name, channel.channel.0),
-        "number": channel.channel.0,
-        "node": NODE,
-        "user": view.user,
-        "user_who_performed_action": view.user,
-        "vhost": view.vhost,
-        "state": "running",
-        "prefetch_count": channel.prefetch,
-        "global_prefetch_count": channel.channel_prefetch,
-        "messages_unacknowledged": channel.unacked,
-        "messages_unconfirmed": channel.unconfirmed,
-        "messages_uncommitted": channel.uncommitted,
-        "acks_uncommitted": channel.uncommitted_acks,
-        "consumer_count": channel.consumers,
-        "confirm": channel.confirms,
-        "transactional": channel.transactional,
-        "connection_details": {
-            "name": view.name,
-            "peer_host": view.peer.ip().to_canonical().to_string(),
-            "peer_port": view.peer.port(),
-        },
-    })
+/// A channel of a connection.
+struct ChannelRow<'a> {
+    of: &'a ConnectionView,
+    channel: &'a ChannelDetails,
 }
 
-fn all_channels(view: &ConnectionView) -> Vec<Value> {
-    view.channels.iter().map(|channel| channel_json(view, channel)).collect()
+impl Row for ChannelRow<'_> {
+    fn fields(&self, out: &mut Fields<'_>) {
+        let Self { of, channel } = self;
+        out.add("name", || channel_name(&of.name, channel.channel.0));
+        out.add("number", || channel.channel.0);
+        out.add("node", || NODE);
+        out.add("user", || &of.user);
+        out.add("user_who_performed_action", || &of.user);
+        out.add("vhost", || &of.vhost);
+        out.add("state", || "running");
+        out.add("prefetch_count", || channel.prefetch);
+        out.add("global_prefetch_count", || channel.channel_prefetch);
+        out.add("messages_unacknowledged", || channel.unacked);
+        out.add("messages_unconfirmed", || channel.unconfirmed);
+        out.add("messages_uncommitted", || channel.uncommitted);
+        out.add("acks_uncommitted", || channel.uncommitted_acks);
+        out.add("consumer_count", || channel.consumers);
+        out.add("confirm", || channel.confirms);
+        out.add("transactional", || channel.transactional);
+        out.add("connection_details", || {
+            json!({
+                "name": of.name,
+                "peer_host": of.peer.ip().to_canonical().to_string(),
+                "peer_port": of.peer.port(),
+            })
+        });
+    }
 }
 
-/// A consumer in JSON.
-pub(super) fn consumer_json(view: &ConsumerView) -> Value {
-    let status = match (view.active, view.queue.single_active_consumer) {
-        (true, true) => "single_active",
-        (true, false) => "up",
-        (false, _) => "waiting",
-    };
-    json!({
-        "queue": {"name": view.queue.name, "vhost": &*view.queue.vhost},
-        "consumer_tag": view.consumer_tag,
-        "exclusive": view.exclusive,
-        "ack_required": view.ack_required,
-        "prefetch_count": view.prefetch,
-        "active": view.active,
-        "activity_status": status,
-        "arguments": arguments::to_json(&view.arguments),
-        "channel_details": {
-            "name": channel_name(&view.connection, view.channel),
-            "number": view.channel,
-            "connection_name": view.connection,
-            "node": NODE,
-            "user": view.user,
-            "peer_host": view.peer.ip().to_canonical().to_string(),
-            "peer_port": view.peer.port(),
-        },
-    })
+fn all_channels(view: &ConnectionView) -> impl Iterator<Item = ChannelRow<'_>> {
+    view.channels.iter().map(move |channel| ChannelRow { of: view, channel })
 }
 
-/// The connections that a caller may see: its own, or all.
-fn seen(caller: &Caller, admin: &Admin, windows: Windows) -> Vec<ConnectionView> {
+impl Row for ConsumerView {
+    fn fields(&self, out: &mut Fields<'_>) {
+        let status = match (self.active, self.queue.single_active_consumer) {
+            (true, true) => "single_active",
+            (true, false) => "up",
+            (false, _) => "waiting",
+        };
+        out.add("queue", || json!({"name": self.queue.name, "vhost": &*self.queue.vhost}));
+        out.add("consumer_tag", || &self.consumer_tag);
+        out.add("exclusive", || self.exclusive);
+        out.add("ack_required", || self.ack_required);
+        out.add("prefetch_count", || self.prefetch);
+        out.add("active", || self.active);
+        out.add("activity_status", || status);
+        out.add("arguments", || table::to_json(&self.arguments));
+        out.add("channel_details", || {
+            json!({
+                "name": channel_name(&self.connection, self.channel),
+                "number": self.channel,
+                "connection_name": self.connection,
+                "node": NODE,
+                "user": self.user,
+                "peer_host": self.peer.ip().to_canonical().to_string(),
+                "peer_port": self.peer.port(),
+            })
+        });
+    }
+}
+
+/// The connections that a caller may see: its own, or all; in one virtual host, if the path names one.
+fn seen(
+    caller: &Caller,
+    admin: &Admin,
+    vhost: Option<Path<String>>,
+    windows: Windows,
+) -> Result<Vec<ConnectionView>, ApiError> {
     let mut views = admin.connections(windows);
     views.retain(|view| caller.has(Tag::Monitoring) || caller.user() == Some(&view.user));
-    views
+    if let Some(Path(vhost)) = vhost {
+        see_vhost(caller, admin, &vhost)?;
+        views.retain(|view| view.vhost == vhost);
+    }
+    Ok(views)
 }
 
 fn find(caller: &Caller, admin: &Admin, name: &str, windows: Windows) -> Result<ConnectionView, ApiError> {
@@ -179,29 +191,11 @@ fn find(caller: &Caller, admin: &Admin, name: &str, windows: Windows) -> Result<
 async fn list(
     caller: Caller,
     State(api): State<Api>,
+    vhost: Option<Path<String>>,
     listing: Listing,
     Past(windows): Past,
 ) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        listing.answer_paged(&["name"], seen(&caller, admin, windows).iter().map(json_of).collect())
-    })
-    .await
-}
-
-async fn list_vhost(
-    caller: Caller,
-    State(api): State<Api>,
-    Path(vhost): Path<String>,
-    listing: Listing,
-    Past(windows): Past,
-) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        see_vhost(&caller, admin, &vhost)?;
-        let mut views = seen(&caller, admin, windows);
-        views.retain(|view| view.vhost == vhost);
-        listing.answer_paged(&["name"], views.iter().map(json_of).collect())
-    })
-    .await
+    api.work(move |admin| listing.answer_paged(&["name"], seen(&caller, admin, vhost, windows)?)).await
 }
 
 async fn one(
@@ -211,7 +205,7 @@ async fn one(
     listing: Listing,
     Past(windows): Past,
 ) -> Result<Response, ApiError> {
-    api.work(move |admin| Ok(listing.one(json_of(&find(&caller, admin, &name, windows)?)))).await
+    api.work(move |admin| Ok(listing.one(find(&caller, admin, &name, windows)?))).await
 }
 
 async fn close(
@@ -243,30 +237,20 @@ async fn channels_of(
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
         let view = find(&caller, admin, &name, Windows::default())?;
-        listing.answer(&["number"], all_channels(&view))
+        listing.answer(&["number"], all_channels(&view).collect())
     })
     .await
 }
 
-async fn channels(caller: Caller, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        let views = seen(&caller, admin, Windows::default());
-        listing.answer_paged(&["name"], views.iter().flat_map(all_channels).collect())
-    })
-    .await
-}
-
-async fn channels_vhost(
+async fn channels(
     caller: Caller,
     State(api): State<Api>,
-    Path(vhost): Path<String>,
+    vhost: Option<Path<String>>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        see_vhost(&caller, admin, &vhost)?;
-        let views = seen(&caller, admin, Windows::default());
-        let views = views.iter().filter(|view| view.vhost == vhost);
-        listing.answer_paged(&["name"], views.flat_map(all_channels).collect())
+        let views = seen(&caller, admin, vhost, Windows::default())?;
+        listing.answer_paged(&["name"], views.iter().flat_map(all_channels).collect())
     })
     .await
 }
@@ -282,37 +266,28 @@ async fn channel(
         let (connection, number) = name.rsplit_once(" (").ok_or_else(ApiError::not_found)?;
         let number: u16 = number.trim_end_matches(')').parse().map_err(|_| ApiError::not_found())?;
         let view = find(&caller, admin, connection, Windows::default())?;
-        let channel = view.channels.iter().find(|channel| channel.channel.0 == number);
-        let mut object = channel_json(&view, channel.ok_or_else(ApiError::not_found)?);
-        if let Value::Object(fields) = &mut object {
-            let consumers = view.consumers.iter().filter(|consumer| consumer.channel == number);
-            fields.insert("consumer_details".to_owned(), consumers.map(consumer_json).collect());
-        }
-        Ok(listing.one(object))
+        let found = all_channels(&view).find(|row| row.channel.channel.0 == number);
+        let row = found.ok_or_else(ApiError::not_found)?;
+        let consumers = view.consumers.iter().filter(|consumer| consumer.channel == number);
+        Ok(listing.one_with(|out| {
+            row.fields(out);
+            out.add("consumer_details", || objects(&consumers.collect::<Vec<_>>()));
+        }))
     })
     .await
 }
 
-async fn consumers(caller: Caller, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        let visible = visible_vhosts(&caller, admin);
-        let mut views = admin.consumers(None);
-        views.retain(|view| visible.iter().any(|vhost| **vhost == *view.queue.vhost));
-        listing.answer(&["channel_details.name"], views.iter().map(consumer_json).collect())
-    })
-    .await
-}
-
-async fn consumers_vhost(
+async fn consumers(
     caller: Caller,
     State(api): State<Api>,
-    Path(vhost): Path<String>,
+    vhost: Option<Path<String>>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        see_vhost(&caller, admin, &vhost)?;
-        let views = admin.consumers(Some(&vhost));
-        listing.answer(&["channel_details.name"], views.iter().map(consumer_json).collect())
+        let vhosts = vhosts_to_list(&caller, admin, vhost)?;
+        let mut views = admin.consumers(None);
+        views.retain(|view| vhosts.iter().any(|vhost| **vhost == *view.queue.vhost));
+        listing.answer(&["channel_details.name"], views)
     })
     .await
 }

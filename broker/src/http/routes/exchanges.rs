@@ -9,16 +9,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::acting::{
-    actor, arguments_in, check_name, exchange_name, see_vhost, told, told_of_publish, visible_vhosts,
+    actor, arguments_in, check_name, exchange_name, see_vhost, told, told_of_publish, vhosts_to_list,
 };
 use super::bindings;
 use crate::http::Api;
-use crate::http::arguments;
 use crate::http::body::Sent;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::fields::{Fields, Row};
 use crate::http::listing::Listing;
 use crate::http::reply::{Done, Put};
+use crate::http::table;
 use crate::server::admin::{EndKind, ExchangeView, NewMessage, Published};
 use crate::session::action::TopologyRequest;
 use crate::wire::properties;
@@ -26,48 +27,37 @@ use crate::wire::properties;
 pub(in crate::http) fn routes() -> Router<Api> {
     Router::new()
         .route("/exchanges", get(list))
-        .route("/exchanges/{vhost}", get(list_vhost))
+        .route("/exchanges/{vhost}", get(list))
         .route("/exchanges/{vhost}/{name}", get(one).put(put).delete(delete))
         .route("/exchanges/{vhost}/{name}/bindings/source", get(bound_from))
         .route("/exchanges/{vhost}/{name}/bindings/destination", get(bound_to))
         .route("/exchanges/{vhost}/{name}/publish", post(publish))
 }
 
-fn json_of(view: &ExchangeView) -> Value {
-    let mut object = json!({
-        "name": view.options.name,
-        "vhost": view.vhost,
-        "type": view.options.kind.name(),
-        "durable": view.options.durable,
-        "auto_delete": view.options.auto_delete,
-        "internal": view.options.internal,
-        "arguments": arguments::to_json(&view.options.arguments),
-    });
-    if let (Value::Object(fields), Some(policy)) = (&mut object, view.policies.policy_name()) {
-        fields.insert("policy".to_owned(), policy.into());
+impl Row for ExchangeView {
+    fn fields(&self, out: &mut Fields<'_>) {
+        let options = &self.options;
+        out.add("name", || &options.name);
+        out.add("vhost", || &self.vhost);
+        out.add("type", || options.kind.name());
+        out.add("durable", || options.durable);
+        out.add("auto_delete", || options.auto_delete);
+        out.add("internal", || options.internal);
+        out.add("arguments", || table::to_json(&options.arguments));
+        out.add_some("policy", self.policies.policy_name());
     }
-    object
 }
 
-async fn list(caller: Caller, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        let visible = visible_vhosts(&caller, admin);
-        let views = visible.iter().flat_map(|vhost| admin.exchanges(Some(vhost)));
-        listing.answer_paged(&["vhost", "name"], views.map(|view| json_of(&view)).collect())
-    })
-    .await
-}
-
-async fn list_vhost(
+async fn list(
     caller: Caller,
     State(api): State<Api>,
-    Path(vhost): Path<String>,
+    vhost: Option<Path<String>>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        see_vhost(&caller, admin, &vhost)?;
-        let views = admin.exchanges(Some(&vhost));
-        listing.answer_paged(&["vhost", "name"], views.iter().map(json_of).collect())
+        let vhosts = vhosts_to_list(&caller, admin, vhost)?;
+        let views = vhosts.iter().flat_map(|vhost| admin.exchanges(Some(vhost))).collect();
+        listing.answer_paged(&["vhost", "name"], views)
     })
     .await
 }
@@ -81,7 +71,7 @@ async fn one(
     api.work(move |admin| {
         see_vhost(&caller, admin, &vhost)?;
         let view = admin.exchange(&vhost, exchange_name(&name)).ok_or_else(ApiError::not_found)?;
-        Ok(listing.one(json_of(&view)))
+        Ok(listing.one(view))
     })
     .await
 }
@@ -137,7 +127,7 @@ async fn bound_from(
     api.work(move |admin| {
         see_vhost(&caller, admin, &vhost)?;
         let views = admin.bindings_from(&vhost, exchange_name(&name)).ok_or_else(ApiError::not_found)?;
-        listing.answer(&bindings::SORTED_BY, views.iter().map(bindings::json_of).collect())
+        listing.answer(&bindings::SORTED_BY, views)
     })
     .await
 }
@@ -152,7 +142,7 @@ async fn bound_to(
         see_vhost(&caller, admin, &vhost)?;
         let views = admin.bindings_to(&vhost, EndKind::Exchange, exchange_name(&name));
         let views = views.ok_or_else(ApiError::not_found)?;
-        listing.answer(&bindings::SORTED_BY, views.iter().map(bindings::json_of).collect())
+        listing.answer(&bindings::SORTED_BY, views)
     })
     .await
 }
@@ -173,11 +163,7 @@ async fn publish(
         "base64" => STANDARD.decode(payload).map_err(|_| ApiError::bad_request("payload is not base64"))?,
         other => return Err(ApiError::bad_request(format!("unsupported encoding: {other}"))),
     };
-    let given = match sent.need("properties")? {
-        Value::Object(properties) => arguments::from_json(properties).map_err(ApiError::bad_request)?,
-        Value::Array(values) if values.is_empty() => amq_protocol::types::FieldTable::default(),
-        _ => return Err(ApiError::bad_request("properties has to be an object")),
-    };
+    let given = table::from_json("properties", Some(sent.need("properties")?))?;
     let properties = properties::from_table(&given).map_err(ApiError::bad_request)?;
     api.work(move |admin| {
         let mut actor = actor(&caller, admin, &vhost)?;

@@ -1,6 +1,6 @@
 //! The resources: one file each, with its paths, who may do what, and its JSON.
 
-mod acting;
+pub(super) mod acting;
 pub(super) mod bindings;
 pub(super) mod connections;
 pub(super) mod definitions;

@@ -13,7 +13,7 @@ use crate::http::Api;
 use crate::http::caller::{Caller, Monitor};
 use crate::http::error::ApiError;
 use crate::http::listing::Listing;
-use crate::http::measures::{self, Past};
+use crate::http::measures::{Numbers, Past};
 use crate::server::admin::{Admin, ListenerView, Measure, NODE, NodeView, Windows};
 
 /// The RabbitMQ whose API this is, for programs that ask before they use it.
@@ -42,7 +42,7 @@ async fn overview(
         } else {
             add_own_totals(&mut object, &caller, admin);
         }
-        Ok(listing.one(object.into()))
+        Ok(listing.one(Value::Object(object)))
     })
     .await
 }
@@ -75,9 +75,9 @@ fn add_totals(object: &mut Map<String, Value>, admin: &Admin, windows: Windows) 
     let view = admin.overview(windows);
     let mut add = |name: &str, value: Value| object.insert(name.to_owned(), value);
     add("node", view.node.into());
-    add("queue_totals", measures::object_of(&view.lengths).into());
-    add("message_stats", measures::object_of(&view.message_stats).into());
-    add("churn_rates", measures::object_of(&view.churn).into());
+    add("queue_totals", json!(Numbers(&view.lengths)));
+    add("message_stats", json!(Numbers(&view.message_stats)));
+    add("churn_rates", json!(Numbers(&view.churn)));
     let totals = json!({
         "connections": view.connections,
         "channels": view.channels,
@@ -103,8 +103,8 @@ fn add_own_totals(object: &mut Map<String, Value>, caller: &Caller, admin: &Admi
     }
     let exchanges: usize = vhosts.iter().map(|vhost| admin.exchanges(Some(vhost)).len()).sum();
     let mut add = |name: &str, value: Value| object.insert(name.to_owned(), value);
-    add("queue_totals", measures::object_of(&lengths).into());
-    add("message_stats", measures::object_of(&stats).into());
+    add("queue_totals", json!(Numbers(&lengths)));
+    add("message_stats", json!(Numbers(&stats)));
     add("object_totals", json!({"queues": queues, "consumers": consumers, "exchanges": exchanges}));
 }
 

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{delete, get};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
 use crate::access::{AccessError, Permissions, TopicPermissions};
@@ -19,16 +19,40 @@ use crate::server::admin::{Admin, GrantView};
 const SORTED_BY: [&str; 2] = ["vhost", "user"];
 
 pub(in crate::http) fn routes() -> Router<Api> {
-    Router::new()
+    let permissions = Router::new()
         .route("/permissions", get(list))
-        .route("/permissions/{vhost}/{user}", get(one).put(put).delete(clear))
         .route("/users/{name}/permissions", get(of_user))
         .route("/vhosts/{name}/permissions", get(of_vhost))
-        .route("/topic-permissions", get(list_topics))
+        .layer(Extension(Rows(|view| json_of(view).into_iter().collect())));
+    let topic_permissions = Router::new()
+        .route("/topic-permissions", get(list))
+        .route("/users/{name}/topic-permissions", get(of_user))
+        .route("/vhosts/{name}/topic-permissions", get(of_vhost))
+        .layer(Extension(Rows(|view| topics_json_of(view).collect())));
+    Router::new()
+        .merge(permissions)
+        .merge(topic_permissions)
+        .route("/permissions/{vhost}/{user}", get(one).put(put).delete(clear))
         .route("/topic-permissions/{vhost}/{user}", get(topics_of).put(put_topic).delete(clear_topics))
         .route("/topic-permissions/{vhost}/{user}/{exchange}", delete(clear_topic))
-        .route("/users/{name}/topic-permissions", get(topics_of_user))
-        .route("/vhosts/{name}/topic-permissions", get(topics_of_vhost))
+}
+
+/// What a list shows of a grant.
+#[derive(Clone, Copy)]
+struct Rows(fn(&GrantView) -> Vec<Value>);
+
+impl Rows {
+    /// The list, of the grants that are wanted.
+    fn answer(
+        self,
+        admin: &Admin,
+        listing: &Listing,
+        wanted: impl Fn(&GrantView) -> bool,
+    ) -> Result<Response, ApiError> {
+        let grants = admin.grants();
+        let rows = grants.iter().filter(|view| wanted(view)).flat_map(self.0);
+        listing.answer(&SORTED_BY, rows.collect())
+    }
 }
 
 /// Permissions in JSON; none if there are topic permissions only.
@@ -67,14 +91,6 @@ pub(in crate::http) fn topic_in(sent: &Sent) -> Result<(String, TopicPermissions
     Ok((exchange, TopicPermissions::new(sent.need_text("write")?, sent.need_text("read")?)?))
 }
 
-fn need_user(admin: &Admin, name: &str) -> Result<(), ApiError> {
-    admin.user(name).map(drop).ok_or_else(ApiError::not_found)
-}
-
-fn need_vhost(admin: &Admin, name: &str) -> Result<(), ApiError> {
-    admin.vhost(name).map(drop).ok_or_else(ApiError::not_found)
-}
-
 /// What one user is granted in one virtual host.
 fn granted(admin: &Admin, vhost: &str, user: &str) -> Option<GrantView> {
     let grant = admin.grant(user, vhost)?;
@@ -92,22 +108,25 @@ fn unknown(error: AccessError) -> ApiError {
     }
 }
 
-async fn list(_: Administrator, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {
-    api.work(move |admin| listing.answer(&SORTED_BY, admin.grants().iter().filter_map(json_of).collect()))
-        .await
+async fn list(
+    _: Administrator,
+    State(api): State<Api>,
+    Extension(rows): Extension<Rows>,
+    listing: Listing,
+) -> Result<Response, ApiError> {
+    api.work(move |admin| rows.answer(admin, &listing, |_| true)).await
 }
 
 async fn of_user(
     _: Administrator,
     State(api): State<Api>,
+    Extension(rows): Extension<Rows>,
     Path(name): Path<String>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        need_user(admin, &name)?;
-        let grants = admin.grants();
-        let theirs = grants.iter().filter(|view| view.user == name).filter_map(json_of);
-        listing.answer(&SORTED_BY, theirs.collect())
+        admin.user(&name).ok_or_else(ApiError::not_found)?;
+        rows.answer(admin, &listing, |view| view.user == name)
     })
     .await
 }
@@ -115,14 +134,13 @@ async fn of_user(
 async fn of_vhost(
     _: Administrator,
     State(api): State<Api>,
+    Extension(rows): Extension<Rows>,
     Path(name): Path<String>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        need_vhost(admin, &name)?;
-        let grants = admin.grants();
-        let there = grants.iter().filter(|view| view.vhost == name).filter_map(json_of);
-        listing.answer(&SORTED_BY, there.collect())
+        admin.vhost(&name).ok_or_else(ApiError::not_found)?;
+        rows.answer(admin, &listing, |view| view.vhost == name)
     })
     .await
 }
@@ -162,48 +180,6 @@ async fn clear(
         }
         admin.clear_permissions(&user, &vhost)?;
         Ok(Done)
-    })
-    .await
-}
-
-async fn list_topics(
-    _: Administrator,
-    State(api): State<Api>,
-    listing: Listing,
-) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        let grants = admin.grants();
-        listing.answer(&SORTED_BY, grants.iter().flat_map(topics_json_of).collect())
-    })
-    .await
-}
-
-async fn topics_of_user(
-    _: Administrator,
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    listing: Listing,
-) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        need_user(admin, &name)?;
-        let grants = admin.grants();
-        let theirs = grants.iter().filter(|view| view.user == name).flat_map(topics_json_of);
-        listing.answer(&SORTED_BY, theirs.collect())
-    })
-    .await
-}
-
-async fn topics_of_vhost(
-    _: Administrator,
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    listing: Listing,
-) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        need_vhost(admin, &name)?;
-        let grants = admin.grants();
-        let there = grants.iter().filter(|view| view.vhost == name).flat_map(topics_json_of);
-        listing.answer(&SORTED_BY, there.collect())
     })
     .await
 }

@@ -1,32 +1,34 @@
 //! `/api/policies` and `/api/operator-policies`. Policies are for policymakers, operator policies for administrators, both only in
 //! virtual hosts where they have permissions; lists are for all.
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde_json::{Value, json};
 
+use super::acting::vhosts_to_list;
 use crate::access::Tag;
 use crate::engine::policy::{Policy, PolicyDeclare, PolicyKind};
 use crate::http::Api;
 use crate::http::body::Sent;
-use crate::http::caller::{Administrator, Caller};
+use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::listing::Listing;
 use crate::http::reply::{Done, Put};
 
 pub(in crate::http) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/policies", get(list_all))
-        .route("/policies/{vhost}", get(list_of_vhost))
-        .route("/policies/{vhost}/{name}", get(one).put(put).delete(delete))
-        .route("/operator-policies", get(list_all_operator))
-        .route("/operator-policies/{vhost}", get(list_operator_of_vhost))
-        .route(
-            "/operator-policies/{vhost}/{name}",
-            get(one_operator).put(put_operator).delete(delete_operator),
-        )
+    let policies = Router::new()
+        .route("/policies", get(list))
+        .route("/policies/{vhost}", get(list))
+        .route("/policies/{vhost}/{name}", get(one).put(put).delete(remove))
+        .layer(Extension(PolicyKind::User));
+    let operator_policies = Router::new()
+        .route("/operator-policies", get(list))
+        .route("/operator-policies/{vhost}", get(list))
+        .route("/operator-policies/{vhost}/{name}", get(one).put(put).delete(remove))
+        .layer(Extension(PolicyKind::Operator));
+    policies.merge(operator_policies)
 }
 
 /// A policy in JSON.
@@ -68,51 +70,26 @@ fn permit(api: &Api, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
     }
 }
 
-async fn list_all(caller: Caller, api: State<Api>, listing: Listing) -> Result<Response, ApiError> {
-    list(caller, api, listing, None, PolicyKind::User).await
-}
-
-async fn list_all_operator(caller: Caller, api: State<Api>, listing: Listing) -> Result<Response, ApiError> {
-    list(caller, api, listing, None, PolicyKind::Operator).await
-}
-
-async fn list_of_vhost(
-    caller: Caller,
-    api: State<Api>,
-    Path(vhost): Path<String>,
-    listing: Listing,
-) -> Result<Response, ApiError> {
-    list(caller, api, listing, Some(vhost), PolicyKind::User).await
-}
-
-async fn list_operator_of_vhost(
-    caller: Caller,
-    api: State<Api>,
-    Path(vhost): Path<String>,
-    listing: Listing,
-) -> Result<Response, ApiError> {
-    list(caller, api, listing, Some(vhost), PolicyKind::Operator).await
+/// The same for changes: operators' policies are changed by administrators.
+fn permit_change(api: &Api, caller: &Caller, kind: PolicyKind, vhost: &str) -> Result<(), ApiError> {
+    if kind == PolicyKind::Operator {
+        caller.administers()?;
+    }
+    permit(api, caller, vhost)
 }
 
 async fn list(
     caller: Caller,
     State(api): State<Api>,
+    Extension(kind): Extension<PolicyKind>,
+    vhost: Option<Path<String>>,
     listing: Listing,
-    vhost: Option<String>,
-    kind: PolicyKind,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        if let Some(vhost) = &vhost {
-            admin.vhost(vhost).ok_or_else(ApiError::not_found)?;
-            caller.see(admin, vhost)?;
-        }
-        let wanted = |policy: &Policy| match &vhost {
-            Some(vhost) => policy.vhost() == vhost,
-            None => caller.sees(admin, policy.vhost()),
-        };
+        let vhosts = vhosts_to_list(&caller, admin, vhost)?;
         let policies = admin.policies(kind);
-        let items = policies.iter().filter(|policy| wanted(policy)).map(|policy| json_of(policy)).collect();
-        listing.answer(&["vhost", "name"], items)
+        let wanted = policies.iter().filter(|policy| vhosts.iter().any(|vhost| vhost == policy.vhost()));
+        listing.answer(&["vhost", "name"], wanted.map(|policy| json_of(policy)).collect())
     })
     .await
 }
@@ -120,55 +97,23 @@ async fn list(
 async fn one(
     caller: Caller,
     State(api): State<Api>,
+    Extension(kind): Extension<PolicyKind>,
     Path((vhost, name)): Path<(String, String)>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
     permit(&api, &caller, &vhost)?;
-    answer_one(&api, PolicyKind::User, &vhost, &name, &listing)
-}
-
-async fn one_operator(
-    caller: Caller,
-    State(api): State<Api>,
-    Path((vhost, name)): Path<(String, String)>,
-    listing: Listing,
-) -> Result<Response, ApiError> {
-    permit(&api, &caller, &vhost)?;
-    answer_one(&api, PolicyKind::Operator, &vhost, &name, &listing)
-}
-
-fn answer_one(
-    api: &Api,
-    kind: PolicyKind,
-    vhost: &str,
-    name: &str,
-    listing: &Listing,
-) -> Result<Response, ApiError> {
-    let policy = api.admin.policy(kind, vhost, name).ok_or_else(ApiError::not_found)?;
+    let policy = api.admin.policy(kind, &vhost, &name).ok_or_else(ApiError::not_found)?;
     Ok(listing.one(json_of(&policy)))
 }
 
 async fn put(
     caller: Caller,
     State(api): State<Api>,
+    Extension(kind): Extension<PolicyKind>,
     Path((vhost, name)): Path<(String, String)>,
     sent: Sent,
 ) -> Result<Put, ApiError> {
-    permit(&api, &caller, &vhost)?;
-    set(api, PolicyKind::User, vhost, name, sent).await
-}
-
-async fn put_operator(
-    Administrator(caller): Administrator,
-    State(api): State<Api>,
-    Path((vhost, name)): Path<(String, String)>,
-    sent: Sent,
-) -> Result<Put, ApiError> {
-    permit(&api, &caller, &vhost)?;
-    set(api, PolicyKind::Operator, vhost, name, sent).await
-}
-
-async fn set(api: Api, kind: PolicyKind, vhost: String, name: String, sent: Sent) -> Result<Put, ApiError> {
+    permit_change(&api, &caller, kind, &vhost)?;
     let declare = declare_in(&sent)?;
     api.work(move |admin| {
         let existed = admin.policy(kind, &vhost, &name).is_some();
@@ -178,24 +123,12 @@ async fn set(api: Api, kind: PolicyKind, vhost: String, name: String, sent: Sent
     .await
 }
 
-async fn delete(
+async fn remove(
     caller: Caller,
     State(api): State<Api>,
+    Extension(kind): Extension<PolicyKind>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Done, ApiError> {
-    permit(&api, &caller, &vhost)?;
-    remove(api, PolicyKind::User, vhost, name).await
-}
-
-async fn delete_operator(
-    Administrator(caller): Administrator,
-    State(api): State<Api>,
-    Path((vhost, name)): Path<(String, String)>,
-) -> Result<Done, ApiError> {
-    permit(&api, &caller, &vhost)?;
-    remove(api, PolicyKind::Operator, vhost, name).await
-}
-
-async fn remove(api: Api, kind: PolicyKind, vhost: String, name: String) -> Result<Done, ApiError> {
+    permit_change(&api, &caller, kind, &vhost)?;
     api.work(move |admin| Ok(admin.delete_policy(kind, &vhost, &name).map(|()| Done)?)).await
 }

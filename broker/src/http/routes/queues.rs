@@ -6,20 +6,20 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::acting::{actor, told};
+use super::acting::{actor, arguments_in, check_name, number, see_vhost, told, vhosts_to_list};
 use super::bindings;
-use super::connections::consumer_json;
 use crate::engine::queue::{QueueKind, QueueOptions};
 use crate::http::Api;
 use crate::http::body::Sent;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::fields::{Fields, Row, objects};
 use crate::http::listing::Listing;
 use crate::http::measures::{self, Past};
 use crate::http::reply::{Done, Put};
-use crate::http::{arguments, time};
+use crate::http::{table, time};
 use crate::server::admin::{Admin, EndKind, GotMessage, NODE, QueueView, Requeue};
 use crate::session::action::TopologyRequest;
 use crate::wire::properties;
@@ -30,7 +30,7 @@ const GET_MAX: u64 = 10_000;
 pub(in crate::http) fn routes() -> Router<Api> {
     Router::new()
         .route("/queues", get(list))
-        .route("/queues/{vhost}", get(list_vhost))
+        .route("/queues/{vhost}", get(list))
         .route("/queues/{vhost}/{name}", get(one).put(put).delete(remove))
         .route("/queues/{vhost}/{name}/bindings", get(bound))
         .route("/queues/{vhost}/{name}/contents", delete(purge))
@@ -38,42 +38,41 @@ pub(in crate::http) fn routes() -> Router<Api> {
         .route("/queues/{vhost}/{name}/get", post(get_messages))
 }
 
-/// RabbitMQ's words for an overflow that is not the default are in the arguments; here are names, numbers and policies.
-fn json_of(view: &QueueView) -> Value {
-    let options: &QueueOptions = &view.options;
-    let total = view.lengths[0].value;
-    let mut object = json!({
-        "name": options.name,
-        "vhost": &*options.vhost,
-        "node": NODE,
-        "type": kind(options),
-        "durable": options.durable,
-        "auto_delete": options.auto_delete,
-        "exclusive": options.exclusive,
-        "arguments": arguments::to_json(&options.arguments),
-        "policy": view.policies.policy_name(),
-        "operator_policy": view.policies.operator_policy_name(),
-        "effective_policy_definition": view.policies.effective_definition().unwrap_or_default(),
-        "state": "running",
-        "consumers": view.consumer_count,
-        "memory": view.memory_bytes,
-        "message_bytes": view.ready_bytes + view.unacked_bytes,
-        "message_bytes_ready": view.ready_bytes,
-        "message_bytes_unacknowledged": view.unacked_bytes,
-        "idle_since": time::text(view.idle_since_ms),
-    });
-    let Value::Object(fields) = &mut object else { return object };
-    for measure in &view.lengths {
-        measures::add(fields, measure);
+/// What is in the arguments is there only; here are names, numbers and policies.
+impl Row for QueueView {
+    fn fields(&self, out: &mut Fields<'_>) {
+        let options: &QueueOptions = &self.options;
+        out.add("name", || &options.name);
+        out.add("vhost", || &*options.vhost);
+        out.add("node", || NODE);
+        out.add("type", || kind(options));
+        out.add("durable", || options.durable);
+        out.add("auto_delete", || options.auto_delete);
+        out.add("exclusive", || options.exclusive);
+        out.add("arguments", || table::to_json(&options.arguments));
+        out.add("policy", || self.policies.policy_name());
+        out.add("operator_policy", || self.policies.operator_policy_name());
+        out.add("effective_policy_definition", || self.policies.effective_definition().unwrap_or_default());
+        out.add("state", || "running");
+        out.add("consumers", || self.consumer_count);
+        out.add("memory", || self.memory_bytes);
+        out.add("message_bytes", || self.ready_bytes + self.unacked_bytes);
+        out.add("message_bytes_ready", || self.ready_bytes);
+        out.add("message_bytes_unacknowledged", || self.unacked_bytes);
+        out.add("idle_since", || time::text(self.idle_since_ms));
+        measures::add(out, &self.lengths);
+        out.add_some("message_stats", measures::if_any(&self.message_stats));
+        out.add_some("owner_pid_details", self.owner.as_ref().map(|owner| json!({"name": owner})));
     }
-    if !view.message_stats.is_empty() {
-        fields.insert("message_stats".to_owned(), measures::object_of(&view.message_stats).into());
-    }
-    if let Some(owner) = &view.owner {
-        fields.insert("owner_pid_details".to_owned(), json!({"name": owner}));
-    }
-    debug_assert_eq!(total, view.lengths[1].value + view.lengths[2].value);
-    object
+}
+
+/// What there is of one queue besides, for which its consumers are asked.
+fn add_consumers(out: &mut Fields<'_>, view: &QueueView) {
+    let active = || view.consumers.iter().find(|consumer| consumer.active);
+    let tag = |wanted: bool| active().filter(|_| wanted).map(|consumer| &consumer.consumer_tag);
+    out.add("exclusive_consumer_tag", || tag(view.consumers.iter().any(|consumer| consumer.exclusive)));
+    out.add("single_active_consumer_tag", || tag(view.options.single_active_consumer));
+    out.add("consumer_details", || objects(&view.consumers));
 }
 
 fn kind(options: &QueueOptions) -> &'static str {
@@ -86,28 +85,14 @@ fn kind(options: &QueueOptions) -> &'static str {
 async fn list(
     caller: Caller,
     State(api): State<Api>,
+    vhost: Option<Path<String>>,
     listing: Listing,
     Past(windows): Past,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        let visible = super::acting::visible_vhosts(&caller, admin);
-        let views = visible.iter().flat_map(|vhost| admin.queues(Some(vhost), windows));
-        listing.answer_paged(&["vhost", "name"], views.map(|view| json_of(&view)).collect())
-    })
-    .await
-}
-
-async fn list_vhost(
-    caller: Caller,
-    State(api): State<Api>,
-    Path(vhost): Path<String>,
-    listing: Listing,
-    Past(windows): Past,
-) -> Result<Response, ApiError> {
-    api.work(move |admin| {
-        super::acting::see_vhost(&caller, admin, &vhost)?;
-        let views = admin.queues(Some(&vhost), windows);
-        listing.answer_paged(&["vhost", "name"], views.iter().map(json_of).collect())
+        let vhosts = vhosts_to_list(&caller, admin, vhost)?;
+        let views = vhosts.iter().flat_map(|vhost| admin.queues(Some(vhost), windows)).collect();
+        listing.answer_paged(&["vhost", "name"], views)
     })
     .await
 }
@@ -120,22 +105,12 @@ async fn one(
     Past(windows): Past,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        super::acting::see_vhost(&caller, admin, &vhost)?;
+        see_vhost(&caller, admin, &vhost)?;
         let view = admin.queue(&vhost, &name, windows).ok_or_else(ApiError::not_found)?;
-        let mut object = json_of(&view);
-        if let Value::Object(fields) = &mut object {
-            let consumers: Vec<Value> = view.consumers.iter().map(consumer_json).collect();
-            let tag = |wanted: bool| {
-                let mut tags = view.consumers.iter().filter(|consumer| wanted && consumer.active);
-                tags.next().map(|consumer| consumer.consumer_tag.clone())
-            };
-            let exclusive = view.consumers.iter().any(|consumer| consumer.exclusive);
-            fields.insert("exclusive_consumer_tag".to_owned(), tag(exclusive).into());
-            let single = view.options.single_active_consumer;
-            fields.insert("single_active_consumer_tag".to_owned(), tag(single).into());
-            fields.insert("consumer_details".to_owned(), consumers.into());
-        }
-        Ok(listing.one(object))
+        Ok(listing.one_with(|out| {
+            view.fields(out);
+            add_consumers(out, &view);
+        }))
     })
     .await
 }
@@ -152,9 +127,9 @@ async fn put(
         durable: sent.boolean("durable")?.unwrap_or(false),
         exclusive: false,
         auto_delete: sent.boolean("auto_delete")?.unwrap_or(false),
-        arguments: super::acting::arguments_in(&sent)?,
+        arguments: arguments_in(&sent)?,
     };
-    super::acting::check_name(&name)?;
+    check_name(&name)?;
     api.work(move |admin| {
         let mut actor = actor(&caller, admin, &vhost)?;
         let existed = admin.has_queue(&vhost, &name);
@@ -188,9 +163,9 @@ async fn bound(
     listing: Listing,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
-        super::acting::see_vhost(&caller, admin, &vhost)?;
+        see_vhost(&caller, admin, &vhost)?;
         let views = admin.bindings_to(&vhost, EndKind::Queue, &name).ok_or_else(ApiError::not_found)?;
-        listing.answer(&bindings::SORTED_BY, views.iter().map(bindings::json_of).collect())
+        listing.answer(&bindings::SORTED_BY, views)
     })
     .await
 }
@@ -253,12 +228,12 @@ async fn get_messages(
     Path((vhost, name)): Path<(String, String)>,
     sent: Sent,
 ) -> Result<Json<Value>, ApiError> {
-    let count = super::acting::number(&sent, "count")?.unwrap_or(1);
+    let count = number(&sent, "count")?.unwrap_or(1);
     if count > GET_MAX {
         return Err(ApiError::bad_request(format!("count has to be at most {GET_MAX}")));
     }
     let count = usize::try_from(count).unwrap_or_default();
-    let truncate = super::acting::number(&sent, "truncate")?.and_then(|bytes| usize::try_from(bytes).ok());
+    let truncate = number(&sent, "truncate")?.and_then(|bytes| usize::try_from(bytes).ok());
     let requeue = requeue_in(&sent)?;
     let encoding = match sent.text("encoding")? {
         None | Some("auto") => Encoding::Auto,
@@ -296,7 +271,7 @@ fn message_json(got: &GotMessage, encoding: Encoding, truncate: Option<usize>) -
         _ => (STANDARD.encode(shown), "base64"),
     };
     let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let properties: Map<String, Value> = arguments::to_json(&properties::to_table(message.properties()));
+    let properties = table::to_json(&properties::to_table(message.properties()));
     json!({
         "payload_bytes": body.len(),
         "redelivered": got.redelivered,
