@@ -103,6 +103,12 @@ pub const VHOSTS_MAX: usize = 10_000;
 /// Exchanges for which one user has topic permissions in one virtual host.
 pub const TOPIC_PERMISSIONS_MAX: usize = 1000;
 
+/// Parameters of virtual hosts, and as many of the whole broker.
+pub const PARAMETERS_MAX: usize = 10_000;
+
+/// The value of a parameter, in bytes of JSON.
+pub const PARAMETER_BYTES_MAX: usize = 64 * 1024;
+
 /// The pattern of a permission, in bytes. Enough for a list of some dozens of names.
 pub const PERMISSION_BYTES_MAX: usize = 4096;
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::password::PasswordHash;
 use super::record::{self, Change, Record};
 use super::user::check_name;
@@ -21,6 +23,9 @@ pub struct Directory {
     vhosts: BTreeMap<String, Arc<VHostSettings>>,
     /// By user, then by virtual host. None of them is empty.
     grants: BTreeMap<String, BTreeMap<String, Arc<Grant>>>,
+    /// By virtual host, component and name.
+    pub(super) parameters: BTreeMap<(String, String, String), Value>,
+    pub(super) global_parameters: BTreeMap<String, Value>,
     changes: Vec<Change>,
     generation: u64,
 }
@@ -56,7 +61,7 @@ impl Directory {
     /// What a store has kept, in any order. What belongs to a user or virtual host that is not there is left out and returned.
     pub fn restore(records: impl IntoIterator<Item = Record>) -> (Self, Vec<Record>) {
         let mut directory = Self::default();
-        let mut grants = Vec::new();
+        let mut others = Vec::new();
         for record in records {
             match record {
                 Record::VHost(name, settings) => {
@@ -65,11 +70,11 @@ impl Directory {
                 Record::User(user) => {
                     directory.users.insert(user.name.clone(), Arc::new(user));
                 }
-                grant => grants.push(grant),
+                other => others.push(other),
             }
         }
         let mut orphans = Vec::new();
-        for record in grants {
+        for record in others {
             let restored = match record.clone() {
                 Record::Permissions { vhost, user, permissions } => {
                     directory.set_permissions(&user, &vhost, permissions)
@@ -77,6 +82,8 @@ impl Directory {
                 Record::TopicPermissions { vhost, user, exchange, permissions } => {
                     directory.set_topic_permissions(&user, &vhost, &exchange, permissions)
                 }
+                Record::Parameter(parameter) => directory.set_parameter(parameter),
+                Record::GlobalParameter(name, value) => directory.set_global_parameter(&name, value),
                 Record::VHost(..) | Record::User(_) => Ok(()),
             };
             if restored.is_err() {
@@ -179,7 +186,7 @@ impl Directory {
         self.users.get(name).ok_or_else(|| AccessError::NoSuchUser(name.to_owned()))
     }
 
-    fn existing_vhost(&self, name: &str) -> Result<&Arc<VHostSettings>, AccessError> {
+    pub(super) fn existing_vhost(&self, name: &str) -> Result<&Arc<VHostSettings>, AccessError> {
         self.vhosts.get(name).ok_or_else(|| AccessError::NoSuchVHost(name.to_owned()))
     }
 
@@ -287,6 +294,7 @@ impl Directory {
         for user in users {
             self.set_grant(&user, name, None);
         }
+        self.clear_parameters_of(name);
         self.generation += 1;
         Ok(Change { key: record::vhost_key(name), value: None })
     }
@@ -416,12 +424,12 @@ impl Directory {
         }
     }
 
-    fn note(&mut self, change: Change) {
+    pub(super) fn note(&mut self, change: Change) {
         self.generation += 1;
         self.changes.push(change);
     }
 
-    fn note_none(&mut self, key: Vec<u8>) {
+    pub(super) fn note_none(&mut self, key: Vec<u8>) {
         self.note(Change { key, value: None });
     }
 }

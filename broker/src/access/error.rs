@@ -45,6 +45,9 @@ pub enum AccessError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A parameter that is too long.
+    #[error("the value of a parameter has to be at most {0} bytes of JSON")]
+    LongParameter(usize),
     /// There is no such way to hash passwords here.
     #[error(
         "unknown hashing algorithm '{0}'; known are argon2id, rabbit_password_hashing_sha256 and rabbit_password_hashing_sha512"

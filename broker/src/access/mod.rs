@@ -5,6 +5,7 @@
 
 pub mod directory;
 mod error;
+mod parameters;
 pub mod password;
 mod pattern;
 mod permissions;
@@ -19,6 +20,7 @@ mod vhost;
 
 pub use directory::{Directory, Rights};
 pub use error::AccessError;
+pub use parameters::{CLUSTER_NAME, Parameter};
 pub use pattern::Pattern;
 pub use permissions::{Grant, Permission, Permissions, TopicContext, TopicPermissions};
 pub use record::{Change, Record, is_key};

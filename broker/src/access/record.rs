@@ -7,12 +7,15 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::password::PasswordHash;
-use super::{Permissions, Tags, TopicPermissions, User, UserLimits, VHostLimits, VHostSettings};
+use super::{Parameter, Permissions, Tags, TopicPermissions, User, UserLimits, VHostLimits, VHostSettings};
 
 // Below all keys of `engine::definitions`, which has its own from 0x08 on.
+const GLOBAL_PARAMETER: u8 = 0x01;
 const VHOST: u8 = 0x02;
+const PARAMETER: u8 = 0x03;
 const USER: u8 = 0x04;
 const PERMISSIONS: u8 = 0x06;
 const TOPIC_PERMISSIONS: u8 = 0x07;
@@ -23,7 +26,8 @@ const VERSION: u32 = 1;
 /// Whether a store's key is that of a record here.
 #[must_use]
 pub fn is_key(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&(VHOST | USER | PERMISSIONS | TOPIC_PERMISSIONS)))
+    let kinds = [GLOBAL_PARAMETER, VHOST, PARAMETER, USER, PERMISSIONS, TOPIC_PERMISSIONS];
+    key.first().is_some_and(|kind| kinds.contains(kind))
 }
 
 /// One thing to write: the value that now belongs to the key, or none if the key is gone.
@@ -62,6 +66,10 @@ pub enum Record {
         /// Which keys.
         permissions: TopicPermissions,
     },
+    /// A parameter of a virtual host.
+    Parameter(Parameter),
+    /// A parameter of the whole broker: its name, and what it is.
+    GlobalParameter(String, Value),
 }
 
 impl Record {
@@ -73,6 +81,10 @@ impl Record {
             Self::User(user) => user_key(&user.name),
             Self::Permissions { vhost, user, .. } => permissions_key(vhost, user),
             Self::TopicPermissions { vhost, user, exchange, .. } => topic_key(vhost, user, exchange),
+            Self::Parameter(Parameter { vhost, component, name, .. }) => {
+                parameter_key(vhost, component, name)
+            }
+            Self::GlobalParameter(name, _) => global_parameter_key(name),
         }
     }
 
@@ -118,6 +130,10 @@ impl fmt::Display for Record {
                 f,
                 "the topic permissions of user '{user}' for exchange '{exchange}' in vhost '{vhost}'"
             ),
+            Self::Parameter(Parameter { vhost, component, name, .. }) => {
+                write!(f, "the parameter '{name}' of {component} in vhost '{vhost}'")
+            }
+            Self::GlobalParameter(name, _) => write!(f, "the global parameter '{name}'"),
         }
     }
 }
@@ -136,6 +152,14 @@ pub(super) fn permissions_key(vhost: &str, user: &str) -> Vec<u8> {
 
 pub(super) fn topic_key(vhost: &str, user: &str, exchange: &str) -> Vec<u8> {
     key(TOPIC_PERMISSIONS, &[vhost, user, exchange])
+}
+
+pub(super) fn parameter_key(vhost: &str, component: &str, name: &str) -> Vec<u8> {
+    key(PARAMETER, &[vhost, component, name])
+}
+
+pub(super) fn global_parameter_key(name: &str) -> Vec<u8> {
+    key(GLOBAL_PARAMETER, &[name])
 }
 
 /// Names with their lengths in front: they may contain any character, so none can separate them.
@@ -200,6 +224,16 @@ enum Stored<'a> {
         write: Cow<'a, str>,
         read: Cow<'a, str>,
     },
+    Parameter {
+        vhost: Cow<'a, str>,
+        component: Cow<'a, str>,
+        name: Cow<'a, str>,
+        value: Cow<'a, Value>,
+    },
+    GlobalParameter {
+        name: Cow<'a, str>,
+        value: Cow<'a, Value>,
+    },
 }
 
 impl<'a> Stored<'a> {
@@ -236,6 +270,15 @@ impl<'a> Stored<'a> {
                 write: permissions.write().into(),
                 read: permissions.read().into(),
             },
+            Record::Parameter(Parameter { vhost, component, name, value }) => Self::Parameter {
+                vhost: vhost.into(),
+                component: component.into(),
+                name: name.into(),
+                value: Cow::Borrowed(value),
+            },
+            Record::GlobalParameter(name, value) => {
+                Self::GlobalParameter { name: name.into(), value: Cow::Borrowed(value) }
+            }
         }
     }
 
@@ -280,6 +323,15 @@ impl<'a> Stored<'a> {
                 exchange: exchange.into_owned(),
                 permissions: TopicPermissions::new(&write, &read).map_err(|error| error.to_string())?,
             },
+            Self::Parameter { vhost, component, name, value } => Record::Parameter(Parameter {
+                vhost: vhost.into_owned(),
+                component: component.into_owned(),
+                name: name.into_owned(),
+                value: value.into_owned(),
+            }),
+            Self::GlobalParameter { name, value } => {
+                Record::GlobalParameter(name.into_owned(), value.into_owned())
+            }
         })
     }
 }

@@ -216,6 +216,11 @@ fn every_operation_needs_what_it_needs_in_rabbitmq() {
     assert_eq!((Queue("").name(), Queue("q").kind(), Exchange("e").kind()), ("", "queue", "exchange"));
 }
 
+fn parameter(vhost: &str) -> Parameter {
+    let value = serde_json::json!({"uri": ["amqp://", 1, -1.5, null]});
+    Parameter { vhost: vhost.into(), component: "shovel".into(), name: "s".into(), value }
+}
+
 #[test]
 fn records_come_back_as_they_were() {
     let records = [
@@ -247,6 +252,8 @@ fn records_come_back_as_they_were() {
             exchange: "amq.topic".into(),
             permissions: TopicPermissions::new("^{username}", "").unwrap(),
         },
+        Record::Parameter(parameter("/")),
+        Record::GlobalParameter("cluster_name".into(), "c".into()),
     ];
     for record in &records {
         let (key, value) = (record.key(), record.value());
@@ -354,6 +361,11 @@ fn what_is_written_restores_the_same_directory() {
     directory.set_topic_permissions("alex", "/", "other", topic("^b")).unwrap();
     directory.set_topic_permissions("guest", "two", "amq.topic", topic("^c")).unwrap();
     directory.set_user_limits("alex", UserLimits { connections_max: Some(3), channels_max: None }).unwrap();
+    directory.set_parameter(parameter("two")).unwrap();
+    directory.set_parameter(parameter("/")).unwrap();
+    directory.set_global_parameter("g", 1.into()).unwrap();
+    directory.set_global_parameter("h", 2.into()).unwrap();
+    assert!(directory.clear_global_parameter("g") && !directory.clear_global_parameter("g"));
     apply(&mut kept, directory.take_changes());
     let same = |kept: &std::collections::BTreeMap<Vec<u8>, Vec<u8>>, directory: &Directory| {
         let records = kept.iter().map(|(key, value)| Record::decode(key, value).unwrap());
@@ -362,24 +374,26 @@ fn what_is_written_restores_the_same_directory() {
         assert!(restored.users().eq(directory.users()));
         assert!(restored.vhosts().eq(directory.vhosts()));
         assert!(restored.grants().eq(directory.grants()));
+        assert!(restored.parameters().eq(directory.parameters()));
+        assert!(restored.global_parameters().eq(directory.global_parameters()));
     };
     same(&kept, &directory);
-    assert_eq!(kept.len(), 10);
+    assert_eq!(kept.len(), 13);
 
     directory.clear_topic_permissions("alex", "/", Some("other")).unwrap();
     apply(&mut kept, directory.take_changes());
-    assert_eq!(kept.len(), 9);
+    assert_eq!(kept.len(), 12);
     directory.clear_topic_permissions("alex", "/", None).unwrap();
     let last = directory.delete_vhost("two").unwrap();
     apply(&mut kept, directory.take_changes());
     // The virtual host itself is removed last.
-    assert_eq!(kept.len(), 6);
+    assert_eq!(kept.len(), 8);
     apply(&mut kept, vec![last]);
     same(&kept, &directory);
     directory.delete_user("alex").unwrap();
     apply(&mut kept, directory.take_changes());
     same(&kept, &directory);
-    assert_eq!(kept.len(), 3);
+    assert_eq!(kept.len(), 5);
 }
 
 #[test]

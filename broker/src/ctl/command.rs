@@ -92,6 +92,24 @@ pub(super) enum Command {
     ClearOperatorPolicy { name: String },
     /// List operator policies
     ListOperatorPolicies,
+    /// Set a parameter of a virtual host: the limits vhost-limits, or an operator_policy
+    SetParameter { component_name: String, name: String, value: String },
+    /// Clear a parameter of a virtual host
+    ClearParameter { component_name: String, name: String },
+    /// List the parameters of a virtual host
+    ListParameters,
+    /// Set a parameter of the whole broker
+    SetGlobalParameter {
+        name: String,
+        /// JSON
+        value: String,
+    },
+    /// Clear a parameter of the whole broker
+    ClearGlobalParameter { name: String },
+    /// List the parameters of the whole broker
+    ListGlobalParameters,
+    /// Give the cluster, which is this broker, another name
+    SetClusterName { name: String },
     /// List queues
     ListQueues(ListQueues),
     /// List exchanges

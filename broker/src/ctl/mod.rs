@@ -14,6 +14,7 @@ mod listing;
 mod messages;
 mod node;
 mod output;
+mod parameters;
 mod permissions;
 mod policies;
 mod queues;
@@ -233,6 +234,21 @@ fn execute_permission(session: &Session, command: &Command) -> Result<(), Failur
         Command::SetOperatorPolicy(args) => policies::set(session, policies::Kind::Operator, args),
         Command::ClearOperatorPolicy { name } => policies::clear(session, policies::Kind::Operator, name),
         Command::ListOperatorPolicies => policies::list(session, policies::Kind::Operator),
+        other => execute_parameter(session, other),
+    }
+}
+
+fn execute_parameter(session: &Session, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::SetParameter { component_name, name, value } => {
+            parameters::set(session, component_name, name, value)
+        }
+        Command::ClearParameter { component_name, name } => parameters::clear(session, component_name, name),
+        Command::ListParameters => parameters::list(session),
+        Command::SetGlobalParameter { name, value } => parameters::set_global(session, name, value),
+        Command::ClearGlobalParameter { name } => parameters::clear_global(session, name),
+        Command::ListGlobalParameters => parameters::list_global(session),
+        Command::SetClusterName { name } => parameters::set_cluster_name(session, name),
         other => execute_resource(session, other),
     }
 }

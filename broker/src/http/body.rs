@@ -100,6 +100,11 @@ impl Sent {
         self.get(name).ok_or_else(|| ApiError::bad_request(format!("[{{key_missing,{name}}}]")))
     }
 
+    /// The same, where `null` is something, too.
+    pub(super) fn need_any(&self, name: &str) -> Result<&Value, ApiError> {
+        self.fields.get(name).map_or_else(|| self.need(name), Ok)
+    }
+
     /// A text, if the field is there.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let wrong = || ApiError::bad_request(format!("{name} has to be a string"));

@@ -104,6 +104,11 @@ impl Caller {
         self.need(Tag::Administrator, "Not administrator user")
     }
 
+    /// Lets those pass who may look at policies and parameters.
+    pub(super) fn looks_as_policymaker(&self) -> Result<(), ApiError> {
+        self.need(Tag::Policymaker, "User not authorised to access object")
+    }
+
     fn need(&self, tag: Tag, reason: &str) -> Result<(), ApiError> {
         if self.has(tag) { Ok(()) } else { Err(ApiError::not_authorised(reason)) }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::routes::{limits, permissions, policies, users, vhosts};
+use super::routes::{parameters, permissions, policies, users, vhosts};
 use super::table;
 use crate::access::VHostSettings;
 use crate::engine::exchange::ExchangeOptions;
@@ -33,13 +33,14 @@ pub(super) fn export(admin: &Admin) -> Value {
         bindings.extend(b.iter().map(|binding| in_vhost(name, binding_json(binding))));
     }
     let grants = admin.grants();
+    let globals = admin.global_parameters().iter().map(parameters::global_json_of).collect();
     let lists = [
         ("users", admin.users().iter().map(|user| users::json_of(user)).collect()),
         ("vhosts", known.iter().map(|(name, settings)| vhost_json(name, settings)).collect()),
         ("permissions", grants.iter().filter_map(permissions::json_of).collect()),
         ("topic_permissions", grants.iter().flat_map(permissions::topics_json_of).collect()),
         ("parameters", parameters(admin, |_| true)),
-        ("global_parameters", vec![json!({"name": "cluster_name", "value": admin.cluster_name()})]),
+        ("global_parameters", globals),
         ("policies", policies_of(admin, |_| true)),
         ("queues", queues),
         ("exchanges", exchanges),
@@ -87,23 +88,8 @@ fn vhost_json(name: &str, settings: &VHostSettings) -> Value {
     Value::Object(vhost)
 }
 
-/// Limits of virtual hosts and operator policies, which RabbitMQ keeps among its parameters.
 fn parameters(admin: &Admin, wanted: impl Fn(&str) -> bool) -> Vec<Value> {
-    let parameter = |component: &str, name: &str, vhost: &str, value: Value| json!({"component": component, "name": name, "vhost": vhost, "value": value});
-    let operator = admin.policies(PolicyKind::Operator).into_iter().filter(|policy| wanted(policy.vhost()));
-    let operator = operator.map(|policy| {
-        let mut value = policies::json_of(&policy);
-        if let Value::Object(fields) = &mut value {
-            fields.retain(|name, _| name != "name" && name != "vhost");
-        }
-        parameter("operator_policy", policy.name(), policy.vhost(), value)
-    });
-    let limited =
-        admin.vhosts().into_iter().filter(|(name, _)| wanted(name)).filter_map(|(name, settings)| {
-            let limits = limits::of_vhost(&settings.limits);
-            (!limits.is_empty()).then(|| parameter("vhost-limits", "limits", &name, limits.into()))
-        });
-    operator.chain(limited).collect()
+    parameters::all(admin, wanted).iter().map(parameters::json_of).collect()
 }
 
 fn policies_of(admin: &Admin, wanted: impl Fn(&str) -> bool) -> Vec<Value> {

@@ -33,6 +33,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(routes::node::routes())
         .merge(openapi::routes())
         .merge(routes::overview::routes())
+        .merge(routes::parameters::routes())
         .merge(routes::permissions::routes())
         .merge(routes::policies::routes())
         .merge(routes::queues::routes())

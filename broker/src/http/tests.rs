@@ -2,6 +2,7 @@
 
 mod access;
 mod definitions;
+mod parameters;
 mod resources;
 mod users;
 

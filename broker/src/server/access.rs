@@ -165,6 +165,11 @@ impl AccessControl {
         result
     }
 
+    /// What the cluster is to be called, if that was said.
+    pub(super) fn cluster_name(&self) -> Option<String> {
+        self.read(|directory| directory.cluster_name().map(str::to_owned))
+    }
+
     /// Writes a change that was held back, see [`Directory::delete_vhost`].
     pub(super) fn write_late(&self, Change { key, value }: Change) {
         let _round = self.store.round();

@@ -9,6 +9,7 @@ mod definitions;
 mod measures;
 mod node;
 mod overview;
+mod parameters;
 mod policies;
 mod queues;
 #[cfg(test)]

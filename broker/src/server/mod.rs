@@ -335,7 +335,7 @@ fn shared_with(
     hashing: Hashing,
 ) -> Arc<Shared> {
     let access = access::AccessControl::new(directory, store.clone(), &config.auth, hashing);
-    let session_config = session_config(config, system_clock());
+    let session_config = session_config(config, &access, system_clock());
     let events = config.server.event_exchange.then(|| Arc::new(events::Events::new(session_config.clock)));
     Shared::new(config, session_config, access, store, events)
 }
@@ -346,10 +346,11 @@ fn system_clock() -> Clock {
     Clock::new(Instant::now(), u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn session_config(config: &Config, clock: Clock) -> Arc<SessionConfig> {
-    let limits = &config.limits;
+fn session_config(config: &Config, access: &access::AccessControl, clock: Clock) -> Arc<SessionConfig> {
+    let (limits, server) = (&config.limits, &config.server);
+    let cluster_name = access.cluster_name().unwrap_or_else(|| server.cluster_name.clone());
     Arc::new(SessionConfig {
-        server_properties: server_properties::table(&config.server),
+        server_properties: server_properties::table(&server.product, &cluster_name),
         clock,
         channel_max: limits.channel_max,
         frame_max: limits.frame_max,

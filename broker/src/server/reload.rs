@@ -152,7 +152,7 @@ impl Shared {
         self.admission.set_limits(AdmissionLimits::from(&adopted.limits));
         self.queue_limit.set(adopted.limits.queues_max);
         self.access.set_settings(&adopted.auth);
-        self.set_session_config(session_config(&adopted, self.clock));
+        self.set_session_config(session_config(&adopted, &self.access, self.clock));
         self.memory.set_limit_bytes(adopted.limits.memory_bytes());
         self.set_disk_free_limit(adopted.limits.disk_free);
         *running = adopted;
@@ -161,6 +161,14 @@ impl Shared {
         let report = ReloadReport { changes, certificates: tls.is_some() };
         report.log();
         Ok(report)
+    }
+}
+
+impl Shared {
+    /// Tells sessions from now on what has changed besides the configuration.
+    pub(super) fn renew_session_config(&self) {
+        let running = self.running.config.lock();
+        self.set_session_config(session_config(&running, &self.access, self.clock));
     }
 }
 

@@ -2,8 +2,6 @@
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use crate::config::Server;
-
 /// RabbitMQ's nine capabilities. Clients refuse features, or to work at all, when one is missing: aiormq and amqprs
 /// read the table without asking whether it is there, pika refuses confirms without `publisher_confirms`.
 const CAPABILITIES: [&str; 9] = [
@@ -19,7 +17,7 @@ const CAPABILITIES: [&str; 9] = [
 ];
 
 /// The server-properties table. All texts are long strings: amqprs takes no others.
-pub(super) fn table(server: &Server) -> FieldTable {
+pub(super) fn table(product: &str, cluster_name: &str) -> FieldTable {
     let mut capabilities = FieldTable::default();
     for name in CAPABILITIES {
         capabilities.insert(name.into(), AMQPValue::Boolean(true));
@@ -27,11 +25,11 @@ pub(super) fn table(server: &Server) -> FieldTable {
     let mut table = FieldTable::default();
     table.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
     for (name, text) in [
-        ("cluster_name", server.cluster_name.as_str()),
+        ("cluster_name", cluster_name),
         ("copyright", "The Warren authors"),
         ("information", "Licensed under MIT or Apache-2.0"),
         ("platform", concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"))),
-        ("product", server.product.as_str()),
+        ("product", product),
         // Digits and dots: PerfTest and kombu take the version apart.
         ("version", env!("CARGO_PKG_VERSION")),
     ] {
@@ -46,7 +44,7 @@ mod tests {
 
     #[test]
     fn every_capability_is_true_and_the_names_clients_read_are_long_strings() {
-        let table = table(&Server::default());
+        let table = table("Warren", "warren");
         let Some(AMQPValue::FieldTable(capabilities)) = table.inner().get("capabilities") else {
             panic!("capabilities are a table")
         };

@@ -45,6 +45,7 @@ fn is_let_in(access: &str, (credentials, tag, in_vhost): Kind) -> bool {
         "any tag" => any,
         "monitoring" => monitors,
         "administrator" => administers,
+        "policymaker" => administers || tag == "policymaker",
         "sees the vhost" => monitors || (any && in_vhost),
         "permissions in the vhost" => any && in_vhost,
         "policymaker with permissions in the vhost" => (administers || tag == "policymaker") && in_vhost,
@@ -66,6 +67,7 @@ fn things() -> Value {
         "permissions": [grant],
         "topic_permissions": [topic],
         "policies": [policy],
+        "global_parameters": [{"name": "d-g", "value": 1}],
         "queues": [{"name": "d-q", "vhost": "/", "durable": true, "auto_delete": false, "arguments": {}}],
         "exchanges": [{"name": "d-e", "vhost": "/", "type": "direct", "durable": true, "auto_delete": false,
             "internal": false, "arguments": {}}],
@@ -160,7 +162,8 @@ impl World {
         let name = match resource {
             "queues" => "d-q",
             "exchanges" => "d-e",
-            "policies" | "operator-policies" => "d-p",
+            "policies" | "operator-policies" | "parameters" => "d-p",
+            "global-parameters" => "d-g",
             "users" => "alex",
             "vhosts" if of_vhost => "%2F",
             "vhosts" => "d-doomed",
@@ -174,6 +177,7 @@ impl World {
         let path = operation.path.replace("{name}", name).replace("{vhost}", "%2F");
         let path = path.replace("{user}", "alex").replace("{exchange}", "amq.topic");
         let path = path.replace("{source}", "d-e").replace("{kind}", "q").replace("{destination}", "d-q");
+        let path = path.replace("{component}", "operator_policy");
         let path = path.replace("{key}", "key").replace("{node}", &self.node);
         path.replace("{port}", &self.api.port().to_string()).replace("{protocol}", "amqp")
     }

@@ -3,7 +3,6 @@
 //! All of it is read before any of it is done, so that what is malformed changes nothing. Then users, virtual hosts and what they may do
 //! come first and bindings last; what is there already stays as it is, except for users, permissions and policies, which are replaced.
 
-use amq_protocol::types::FieldTable;
 use serde_json::{Map, Value};
 
 use crate::access::password::{PasswordHash, SHA256};
@@ -12,8 +11,9 @@ use crate::engine::policy::PolicyKind;
 use crate::error::AmqpError;
 use crate::http::body::Sent;
 use crate::http::error::ApiError;
+use crate::http::routes::acting::arguments_in;
+use crate::http::routes::parameters::Meaning;
 use crate::http::routes::{limits, permissions, policies, users, vhosts};
-use crate::http::table;
 use crate::server::admin::{Admin, NewPassword};
 use crate::session::action::{BindingChange, TopologyRequest};
 
@@ -40,6 +40,7 @@ const WHOLE: &[Section] = &[
     ("users", user),
     ("permissions", permission),
     ("topic_permissions", topic_permission),
+    ("global_parameters", global_parameter),
 ];
 
 /// What a virtual host's own definitions may contain.
@@ -57,7 +58,6 @@ pub(in crate::http) fn import(
     only: Option<&str>,
     mut fields: Map<String, Value>,
 ) -> Result<(), ApiError> {
-    pass_over_globals(&fields);
     let mut steps = Vec::new();
     let whole: &[Section] = if only.is_none() { WHOLE } else { &[] };
     for (section, read) in whole.iter().chain(OF_VHOST) {
@@ -74,7 +74,7 @@ pub(in crate::http) fn import(
             let place = |error: ApiError| error.about(&format!("{section}[{at}]"));
             let vhost = match (only, *section) {
                 (Some(vhost), _) => vhost,
-                (None, "vhosts" | "users") => "",
+                (None, "vhosts" | "users" | "global_parameters") => "",
                 (None, _) => sent.need_text("vhost").map_err(place)?,
             };
             steps.extend(read(&sent, vhost).map_err(place)?);
@@ -86,17 +86,6 @@ pub(in crate::http) fn import(
     }
     tracing::info!(entries = count, "definitions imported");
     Ok(())
-}
-
-/// Says which global parameters are not taken. Those that every RabbitMQ has tell nothing that is lost.
-fn pass_over_globals(fields: &Map<String, Value>) {
-    let globals = fields.get("global_parameters").and_then(Value::as_array);
-    for global in globals.into_iter().flatten() {
-        let name = global.get("name").and_then(Value::as_str).unwrap_or_default();
-        if !matches!(name, "cluster_name" | "internal_cluster_id") {
-            tracing::warn!(name, "definitions: a global parameter was passed over");
-        }
-    }
 }
 
 fn vhost(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
@@ -159,34 +148,30 @@ fn topic_permission(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> 
     })))
 }
 
-/// Limits of virtual hosts and operator policies. Others belong to plugins that this broker has not: they are passed over, and the log
-/// says so.
+fn global_parameter(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
+    let (name, value) = (sent.need_text("name")?.to_owned(), sent.need_any("value")?.clone());
+    Ok(Some(Step::new(format!("global parameter '{name}'"), move |admin| {
+        Ok(admin.set_global_parameter(&name, value)?)
+    })))
+}
+
+/// Limits of virtual hosts and operator policies. Others belong to plugins that this broker has not: they are kept, and the log says
+/// that they do nothing.
 fn parameter(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
-    let (component, name) = (sent.need_text("component")?, sent.need_text("name")?.to_owned());
-    let value = sent.need("value")?.as_object().cloned();
-    let value = || value.ok_or_else(|| ApiError::bad_request("value has to be an object"));
+    let (component, name) = (sent.need_text("component")?.to_owned(), sent.need_text("name")?.to_owned());
+    let meaning = Meaning::of(&component, sent.need_any("value")?)?;
     let vhost = vhost.to_owned();
-    match component {
-        "operator_policy" => policy_step(PolicyKind::Operator, &Sent::from(value()?), name, vhost).map(Some),
-        "vhost-limits" => {
-            let mut changed = crate::access::VHostLimits::default();
-            for (limit, value) in &value()? {
-                limits::change_vhost(&mut changed, limit, value)?;
-            }
-            Ok(Some(Step::new(format!("limits of vhost '{vhost}'"), move |admin| {
-                Ok(admin.set_vhost_limits(&vhost, changed)?)
-            })))
-        }
-        _ => {
+    Ok(Some(Step::new(format!("{component} parameter '{name}' in vhost '{vhost}'"), move |admin| {
+        if matches!(meaning, Meaning::None(_)) {
             tracing::warn!(
                 component,
                 name,
                 vhost,
-                "definitions: a parameter of something Warren does not have was passed over"
+                "definitions: a parameter was kept that does nothing here"
             );
-            Ok(None)
         }
-    }
+        meaning.apply(admin, &vhost, &component, &name)
+    })))
 }
 
 fn policy(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
@@ -266,10 +251,6 @@ fn binding(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
         _ => return Err(ApiError::bad_request("destination_type has to be queue or exchange")),
     };
     Ok(Some(Step::new(what, move |admin| declare_in(admin, &vhost, bind))))
-}
-
-fn arguments_in(sent: &Sent) -> Result<FieldTable, ApiError> {
-    table::from_json("arguments", sent.get("arguments"))
 }
 
 fn declare_in(admin: &Admin, vhost: &str, request: TopologyRequest) -> Result<(), ApiError> {

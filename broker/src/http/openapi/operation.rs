@@ -19,6 +19,8 @@ pub(super) enum Access {
     Seen,
     /// Who has permissions in the virtual host.
     Entered,
+    /// Policymakers; of lists they see what they may.
+    AnyPolicymaker,
     /// Policymakers with permissions in the virtual host.
     Policymaker,
     /// Administrators with permissions in the virtual host.
@@ -40,6 +42,7 @@ impl Access {
             Self::Owner => "local socket",
             Self::Seen => "sees the vhost",
             Self::Entered => "permissions in the vhost",
+            Self::AnyPolicymaker => "policymaker",
             Self::Policymaker => "policymaker with permissions in the vhost",
             Self::PolicyAdministrator => "administrator with permissions in the vhost",
             Self::OwnOrMonitor => "its user or monitoring",

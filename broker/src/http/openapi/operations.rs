@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 
 use super::operation::Access::{
-    Anyone, Caller, Entered, Monitor, OwnOrAdministrator, OwnOrMonitor, Owner, PolicyAdministrator,
-    Policymaker, Seen,
+    AnyPolicymaker, Anyone, Caller, Entered, Monitor, OwnOrAdministrator, OwnOrMonitor, Owner,
+    PolicyAdministrator, Policymaker, Seen,
 };
 use super::operation::Success::{Created, Done, List, One, Pages};
 use super::operation::{Operation, delete, get, post, put};
@@ -35,7 +35,9 @@ const ONE_DATA_PAST: &[&str] = &[
 
 /// All resources.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    [NODE, HEALTH, CONNECTIONS, TOPOLOGY, QUEUES, USERS, VHOSTS, POLICIES, LOCAL].into_iter().flatten()
+    [NODE, HEALTH, CONNECTIONS, TOPOLOGY, QUEUES, USERS, VHOSTS, POLICIES, PARAMETERS, LOCAL]
+        .into_iter()
+        .flatten()
 }
 
 const NODE: &[Operation] = &[
@@ -44,6 +46,7 @@ const NODE: &[Operation] = &[
     get("/whoami", One("Who"), "Who asks").by(Caller),
     get("/overview", One("Overview"), "The broker as a whole").by(Caller).with(ONE_DATA_PAST),
     get("/cluster-name", One("Name"), "The name of the broker").by(Caller),
+    put("/cluster-name", "Gives the broker another name").answers(Done).takes("Name"),
     get("/extensions", List("Object"), "What plugins add to this API: nothing").by(Caller),
     get("/feature-flags", List("Object"), "What waits to be switched on: nothing"),
     get("/nodes", List("Node"), "The broker's process").by(Monitor),
@@ -191,6 +194,25 @@ const POLICIES: &[Operation] = &[
         .by(PolicyAdministrator)
         .takes("NewOperatorPolicy"),
     delete("/operator-policies/{vhost}/{name}", "Removes an operator policy").by(PolicyAdministrator),
+];
+
+const PARAMETERS: &[Operation] = &[
+    get("/parameters", List("Parameter"), "Parameters of virtual hosts").by(AnyPolicymaker),
+    get("/parameters/{component}", List("Parameter"), "Those of a component").by(AnyPolicymaker),
+    get("/parameters/{component}/{vhost}", List("Parameter"), "Those in a virtual host").by(Policymaker),
+    get("/parameters/{component}/{vhost}/{name}", One("Parameter"), "A parameter")
+        .by(Policymaker)
+        .with(&["columns"]),
+    put("/parameters/{component}/{vhost}/{name}", "Sets limits or an operator policy")
+        .by(PolicyAdministrator)
+        .takes("NewParameter"),
+    delete("/parameters/{component}/{vhost}/{name}", "Removes a parameter").by(PolicyAdministrator),
+    get("/global-parameters", List("GlobalParameter"), "Parameters of the broker").by(AnyPolicymaker),
+    get("/global-parameters/{name}", One("GlobalParameter"), "A parameter of the broker")
+        .by(AnyPolicymaker)
+        .with(&["columns"]),
+    put("/global-parameters/{name}", "Sets a parameter of the broker").takes("NewGlobalParameter"),
+    delete("/global-parameters/{name}", "Removes a parameter of the broker"),
 ];
 
 const LOCAL: &[Operation] = &[

@@ -10,6 +10,7 @@ pub(super) mod limits;
 pub(super) mod local;
 pub(super) mod node;
 pub(super) mod overview;
+pub(super) mod parameters;
 pub(super) mod permissions;
 pub(super) mod policies;
 pub(super) mod queues;

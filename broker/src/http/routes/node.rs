@@ -6,11 +6,14 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::http::Api;
+use crate::http::body::Sent;
 use crate::http::caller::{Administrator, Caller};
+use crate::http::error::ApiError;
+use crate::http::reply::Done;
 
 pub(in crate::http) fn routes() -> Router<Api> {
     Router::new()
-        .route("/cluster-name", get(cluster_name))
+        .route("/cluster-name", get(cluster_name).put(name_cluster))
         .route("/extensions", get(extensions))
         .route("/feature-flags", get(feature_flags))
 }
@@ -22,6 +25,11 @@ pub(in crate::http) fn open_routes() -> Router<Api> {
 
 async fn cluster_name(_: Caller, State(api): State<Api>) -> Json<Value> {
     Json(json!({"name": api.admin.cluster_name()}))
+}
+
+async fn name_cluster(_: Administrator, State(api): State<Api>, sent: Sent) -> Result<Done, ApiError> {
+    let name = sent.need_text("name")?.to_owned();
+    api.work(move |admin| Ok(admin.set_cluster_name(&name).map(|()| Done)?)).await
 }
 
 /// Nothing is added to the API by plugins.

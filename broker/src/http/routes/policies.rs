@@ -16,6 +16,7 @@ use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::listing::Listing;
 use crate::http::reply::{Done, Put};
+use crate::server::admin::Admin;
 
 pub(in crate::http) fn routes() -> Router<Api> {
     let policies = Router::new()
@@ -63,19 +64,24 @@ pub(in crate::http) fn declare_in(sent: &Sent) -> Result<PolicyDeclare, ApiError
 }
 
 /// Lets policymakers pass who have permissions in the virtual host.
-fn permit(api: &Api, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
-    match caller.has(Tag::Policymaker) && caller.may_enter(&api.admin, vhost) {
+pub(super) fn permit(admin: &Admin, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
+    match caller.has(Tag::Policymaker) && caller.may_enter(admin, vhost) {
         true => Ok(()),
         false => Err(ApiError::not_authorised("User not authorised to access object")),
     }
 }
 
 /// The same for changes: operators' policies are changed by administrators.
-fn permit_change(api: &Api, caller: &Caller, kind: PolicyKind, vhost: &str) -> Result<(), ApiError> {
+pub(super) fn permit_change(
+    admin: &Admin,
+    caller: &Caller,
+    kind: PolicyKind,
+    vhost: &str,
+) -> Result<(), ApiError> {
     if kind == PolicyKind::Operator {
         caller.administers()?;
     }
-    permit(api, caller, vhost)
+    permit(admin, caller, vhost)
 }
 
 async fn list(
@@ -101,7 +107,7 @@ async fn one(
     Path((vhost, name)): Path<(String, String)>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
-    permit(&api, &caller, &vhost)?;
+    permit(&api.admin, &caller, &vhost)?;
     let policy = api.admin.policy(kind, &vhost, &name).ok_or_else(ApiError::not_found)?;
     Ok(listing.one(json_of(&policy)))
 }
@@ -113,7 +119,7 @@ async fn put(
     Path((vhost, name)): Path<(String, String)>,
     sent: Sent,
 ) -> Result<Put, ApiError> {
-    permit_change(&api, &caller, kind, &vhost)?;
+    permit_change(&api.admin, &caller, kind, &vhost)?;
     let declare = declare_in(&sent)?;
     api.work(move |admin| {
         let existed = admin.policy(kind, &vhost, &name).is_some();
@@ -129,6 +135,6 @@ async fn remove(
     Extension(kind): Extension<PolicyKind>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Done, ApiError> {
-    permit_change(&api, &caller, kind, &vhost)?;
+    permit_change(&api.admin, &caller, kind, &vhost)?;
     api.work(move |admin| Ok(admin.delete_policy(kind, &vhost, &name).map(|()| Done)?)).await
 }

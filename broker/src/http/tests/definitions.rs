@@ -25,7 +25,15 @@ async fn an_export_of_rabbitmq_is_imported_with_nothing_lost_and_comes_out_again
     assert_eq!(import(&world, "/api/definitions", &theirs).await.status, StatusCode::NO_CONTENT);
     // Not through the API: a login would renew the hash.
     let ours = crate::http::definitions::export(&world.admin());
-    for list in ["topic_permissions", "parameters", "policies", "queues", "exchanges", "bindings"] {
+    for list in [
+        "topic_permissions",
+        "parameters",
+        "global_parameters",
+        "policies",
+        "queues",
+        "exchanges",
+        "bindings",
+    ] {
         assert_eq!(sorted(&ours, list), sorted(&theirs, list), "{list}");
     }
     let users = sorted(&ours, "users");
@@ -125,16 +133,6 @@ async fn what_is_malformed_changes_nothing_and_says_where() {
     let request = request(Method::POST, "/api/definitions", "[]").extension(Peer::Local);
     let answer = world.send(request.body(Body::from("[]")).unwrap()).await;
     assert_eq!(answer.json["reason"], "failed_to_parse_json");
-}
-
-#[tokio::test]
-async fn parameters_of_what_is_not_here_are_passed_over() {
-    let world = World::new().await;
-    let parameter =
-        json!({"component": "shovel", "name": "s", "vhost": "/", "value": {"src-uri": "amqp://"}});
-    let answer = import(&world, "/api/definitions", &json!({"parameters": [parameter]})).await;
-    assert_eq!(answer.status, StatusCode::NO_CONTENT);
-    assert_eq!(world.get("/api/definitions").await["parameters"], json!([]));
 }
 
 #[tokio::test]

@@ -10,12 +10,6 @@ impl Admin {
         NODE
     }
 
-    /// The name of the cluster, a label for people.
-    #[must_use]
-    pub fn cluster_name(&self) -> String {
-        self.shared.running.read(|config| config.server.cluster_name.clone())
-    }
-
     /// Why publishers are held back, if they are: `low on memory`, `low on disk` or `low on disk & memory`.
     #[must_use]
     pub fn alarm(&self) -> Option<&'static str> {
