@@ -1,11 +1,20 @@
 //! What can go wrong, each with what to do about it. Nothing here holds a password.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::ErrorKind;
 
-/// A failure, with a sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
+/// A failure, with a sentence that says what to do. It is cheap to clone, because one failure can concern many.
+///
+/// ```
+/// use warren_client::Error;
+///
+/// let error = Error::NoServer { routing_key: "prices".to_owned() };
+/// assert!(error.to_string().contains("start one"));
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The address of the broker cannot be understood.
@@ -14,6 +23,13 @@ pub enum Error {
     )]
     Url {
         /// What is wrong with it.
+        problem: String,
+    },
+
+    /// Something that was asked for cannot be sent, such as a name of more than 255 bytes.
+    #[error("{problem}: nothing was sent")]
+    Invalid {
+        /// What is wrong, and what would be right.
         problem: String,
     },
 
@@ -48,20 +64,45 @@ pub enum Error {
         text: String,
     },
 
-    /// The broker closed the channel, and with it the publisher or the work queue, because of what was asked of it.
-    #[error("the broker closed the channel ({code} {text}): correct what it objects to, then open a new one")]
-    Closed {
+    /// The broker does not accept a declaration, so that what depends on it cannot work.
+    #[error(
+        "the broker does not accept the declaration of {what} ({code} {text}): declare it as it is there, or delete it there"
+    )]
+    Topology {
+        /// The exchange, queue or binding.
+        what: String,
+        /// The broker's reply code.
+        code: u16,
+        /// The broker's reply text.
+        text: String,
+    },
+
+    /// The broker objected to what was asked of it, and closed the channel on which that was asked.
+    #[error("the broker objects ({code} {text}): correct what it objects to, then try again")]
+    Objection {
         /// The broker's reply code, for example 404.
         code: u16,
         /// The broker's reply text, for example `NOT_FOUND - no exchange 'x' in vhost '/'`.
         text: String,
     },
 
-    /// The connection is gone, or the channel was closed earlier.
-    #[error(
-        "the connection to the broker is lost ({0}): connect again; what was not confirmed may not have arrived"
-    )]
-    Lost(lapin::Error),
+    /// The connection is gone at the moment; it is being made again.
+    #[error("the connection to the broker is lost ({source}): it comes back by itself, then try again")]
+    Lost {
+        /// What happened.
+        source: lapin::Error,
+    },
+
+    /// The connection was closed by this program, or nothing uses it any more.
+    #[error("the connection was closed: open another one")]
+    Closed,
+
+    /// The connection will not come back, because trying again cannot help.
+    #[error("the connection was given up: {reason}")]
+    GaveUp {
+        /// What cannot heal.
+        reason: Arc<Self>,
+    },
 
     /// The message reached no queue.
     #[error(
@@ -79,30 +120,112 @@ pub enum Error {
 
     /// The broker did not take responsibility for the message, for example because a queue is full.
     #[error(
-        "the broker did not accept a message to exchange '{exchange}' with routing key '{routing_key}': \
-         publish it again later"
+        "the broker did not accept a message to exchange '{exchange}' with routing key '{routing_key}' \
+         in {attempts} attempts: publish it again later"
     )]
     Nacked {
         /// The exchange it was published to.
         exchange: String,
         /// Its routing key.
         routing_key: String,
+        /// How often it was published.
+        attempts: u32,
+    },
+
+    /// Nobody knows what became of the message.
+    #[error(
+        "the broker did not confirm a message to exchange '{exchange}' with routing key '{routing_key}' within \
+         {patience:?}: it may have arrived or not, so publish it again if it may arrive twice"
+    )]
+    Unconfirmed {
+        /// The exchange it was published to.
+        exchange: String,
+        /// Its routing key.
+        routing_key: String,
+        /// How long it had time for that.
+        patience: Duration,
+    },
+
+    /// The broker takes no messages at the moment, for example because its memory is full. The message was not sent.
+    #[error("the broker takes no messages ({reason}): let consumers make room, or publish again later")]
+    Blocked {
+        /// The broker's reason.
+        reason: String,
+    },
+
+    /// Messages that nobody waited for were not published.
+    #[error("{failed} messages were not published, the first of them because: {first}")]
+    Flush {
+        /// How many.
+        failed: u64,
+        /// What happened to the first.
+        first: Arc<Self>,
+    },
+
+    /// The broker ended the subscription, for example because its queue was deleted.
+    #[error("the broker ended the subscription to queue '{queue}': declare the queue, then subscribe again")]
+    Cancelled {
+        /// The queue.
+        queue: String,
+    },
+
+    /// No server takes calls with this routing key.
+    #[error("no server takes calls for '{routing_key}': start one")]
+    NoServer {
+        /// The queue of the server that was called.
+        routing_key: String,
+    },
+
+    /// The server did not answer in time.
+    #[error("no answer from '{routing_key}' within {patience:?}: it may still be working on it")]
+    NoAnswer {
+        /// The queue of the server that was called.
+        routing_key: String,
+        /// How long it had time for that.
+        patience: Duration,
     },
 
     /// The value cannot be written as JSON.
     #[error("the message cannot be written as JSON ({0}): nothing was published")]
-    Encode(serde_json::Error),
+    Encode(Arc<serde_json::Error>),
 
     /// The body of a received message is not the JSON that was expected.
     #[error("the message is not the JSON that was expected ({0}): discard it, or have its sender corrected")]
-    Decode(serde_json::Error),
+    Decode(Arc<serde_json::Error>),
 }
 
 impl Error {
-    pub(crate) fn from_connecting(address: String, error: lapin::Error) -> Self {
+    pub(crate) fn invalid(problem: impl Into<String>) -> Self {
+        Self::Invalid { problem: problem.into() }
+    }
+
+    pub(crate) fn from_connecting(address: &str, error: lapin::Error) -> Self {
+        let address = address.to_owned();
         match reply(&error) {
             Some((code, text)) => Self::Refused { address, code, text },
             None => Self::Unreachable { address, source: error },
+        }
+    }
+
+    /// What the broker says of a declaration.
+    pub(crate) fn from_declaring(what: &str, error: lapin::Error) -> Self {
+        match reply(&error) {
+            Some((code, text)) => Self::Topology { what: what.to_owned(), code, text },
+            None => Self::Lost { source: error },
+        }
+    }
+
+    /// Whether trying again without a change cannot help: wrong password, virtual host or declaration.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Url { .. } | Self::Invalid { .. } | Self::Closed | Self::GaveUp { .. } => true,
+            // RabbitMQ says "not allowed" of a virtual host that is missing, and also of one that is full or not up yet.
+            Self::Refused { code: 530, text, .. } => !text.contains("limit") && !text.contains("down"),
+            Self::Refused { code, .. } => *code == 403,
+            // Locked is an exclusive queue while the broker has not noticed that its connection is gone; what is not
+            // found may be declared by another program soon.
+            Self::Topology { code, .. } | Self::Objection { code, .. } => !matches!(code, 404 | 405 | 506),
+            _ => false,
         }
     }
 }
@@ -110,9 +233,17 @@ impl Error {
 impl From<lapin::Error> for Error {
     fn from(error: lapin::Error) -> Self {
         match reply(&error) {
-            Some((code, text)) => Self::Closed { code, text },
-            None => Self::Lost(error),
+            // 320 is the broker's way to say that it stops, or that an operator wants this connection gone.
+            Some((320, _)) | None => Self::Lost { source: error },
+            Some((code, text)) => Self::Objection { code, text },
         }
+    }
+}
+
+/// What cannot fail. It lets a [`Pattern`](crate::Pattern) stand where something that becomes one may.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 
@@ -121,5 +252,27 @@ fn reply(error: &lapin::Error) -> Option<(u16, String)> {
     match error.kind() {
         ErrorKind::ProtocolError(reply) => Some((reply.get_id(), reply.get_message().to_string())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, text: &str) -> Error {
+        Error::Refused { address: "localhost:5672".to_owned(), code, text: text.to_owned() }
+    }
+
+    #[test]
+    fn only_what_cannot_heal_is_final() {
+        assert!(refused(403, "ACCESS_REFUSED - Login was refused").is_final());
+        assert!(refused(530, "NOT_ALLOWED - vhost nowhere not found").is_final());
+        assert!(!refused(530, "NOT_ALLOWED - access refused: connection limit (2) is reached").is_final());
+        assert!(!refused(320, "CONNECTION_FORCED - broker shuts down").is_final());
+        let declared = |code| Error::Topology { what: "queue 'q'".to_owned(), code, text: String::new() };
+        assert!(declared(406).is_final());
+        assert!(declared(403).is_final());
+        assert!(!declared(405).is_final(), "locked by the connection before");
+        assert!(!declared(404).is_final(), "somebody may declare it");
     }
 }

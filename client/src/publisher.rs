@@ -1,109 +1,225 @@
-//! Publishing with certainty: every message is persistent, mandatory and confirmed. It does not publish again by itself,
-//! because only the caller knows whether a message may arrive twice.
+//! Publishing with certainty: every message is confirmed by the broker, or it is an error. Programs hold a [`Publisher`];
+//! a task of its own does the work, so that a program that gives up waiting does not leave anything half done.
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+mod driver;
+mod ledger;
+mod settings;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
 use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::Error;
+use crate::value::short;
+use crate::{Connection, Error, Message};
 
-/// The delivery mode of a message that survives a restart of the broker in a durable queue.
-const PERSISTENT: u8 = 2;
+use driver::Driver;
+use ledger::Entry;
+pub use settings::PublisherOptions;
 
-/// Publishes messages and says what became of each: `Ok` means that the broker has it in a queue.
+/// Publishes messages and says what became of each: `Ok` means that the broker has it in a queue, as safe as that queue
+/// is.
 ///
-/// All methods take `&self` and wait for the broker's confirmation of one message. To publish faster, publish many at
-/// once, for example with `futures::future::try_join_all`: the confirmations then come together.
+/// - Many messages can be on their way at once, up to a [window](PublisherOptions::window); beyond it publishing waits.
+/// - A message that reaches no queue is an error ([`Error::Returned`]), unless
+///   [that is allowed](PublisherOptions::allow_unroutable).
+/// - One that the broker declines (`basic.nack`, from a full queue) is published again a few times, with pauses.
+/// - When the connection is lost, what was not confirmed is published again on the next one. It may therefore arrive
+///   **twice**, with the same message id: at least once is what is promised, not exactly once.
+/// - When the broker closes the channel because of a message, the messages that were on their way are published again one by
+///   one, so that only the one at fault fails. They may arrive in another order then, as they may after a nack.
+///
+/// It is cheap to clone; clones share the window. When the last clone is dropped with messages still unconfirmed, that is
+/// logged with their number, and they are published in the background as long as the program runs. Call
+/// [`Publisher::flush`] before the end of a program.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+/// # fn main() { run(async |url: String| {
+/// # use warren_client::{Connection, Queue};
+/// use warren_client::Message;
+///
+/// # let connection = Connection::open(url).await?;
+/// # connection.declare_queue(Queue::new("orders")).await?;
+/// let publisher = connection.publisher().await?;
+/// // One message, and what became of it.
+/// publisher.send("", "orders", Message::json(&["tea", "milk"])?).await?;
+/// // Many, without waiting for each.
+/// for number in 0..1000 {
+///     publisher.enqueue("", "orders", Message::json(&number)?).await?;
+/// }
+/// publisher.flush().await?;
+/// # Ok(())
+/// # }) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    channel: Channel,
+    commands: mpsc::UnboundedSender<Command>,
+    window: Arc<Semaphore>,
+    settings: Arc<PublisherOptions>,
 }
 
-impl Publisher {
-    pub(crate) async fn open(connection: &Connection) -> Result<Self, Error> {
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { channel })
-    }
+/// What the driver is told. There are no more of them than the window allows, and flushes.
+#[derive(Debug)]
+enum Command {
+    Publish(Entry),
+    Flush(oneshot::Sender<Result<(), Error>>),
+}
 
-    /// Publishes bytes. With the exchange `""` the routing key is the name of a queue.
-    ///
-    /// ```no_run
-    /// # async fn example(publisher: warren_client::Publisher) -> Result<(), warren_client::Error> {
-    /// publisher.publish_bytes("", "thumbnails", b"cat.jpg").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
+impl Connection {
+    /// A publisher with the usual settings. A program needs only one: it can be used by many tasks at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Returned`] if no queue was there to take the message, [`Error::Nacked`] if the broker declined it,
-    /// [`Error::Closed`] if the exchange does not exist, and [`Error::Lost`].
-    pub async fn publish_bytes(&self, exchange: &str, routing_key: &str, body: &[u8]) -> Result<(), Error> {
-        let properties = BasicProperties::default().with_content_type("application/octet-stream".into());
-        self.publish(exchange, routing_key, body, properties).await
+    /// [`Error::Closed`] and [`Error::GaveUp`].
+    pub async fn publisher(&self) -> Result<Publisher, Error> {
+        self.publisher_with(PublisherOptions::default()).await
+    }
+
+    /// A publisher with settings of your own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::publisher`].
+    pub async fn publisher_with(&self, settings: PublisherOptions) -> Result<Publisher, Error> {
+        let publishing = self.publishing().await?;
+        let settings = Arc::new(settings);
+        let (commands, orders) = mpsc::unbounded_channel();
+        let driver = Driver::new(self.main().clone(), publishing, settings.clone(), orders);
+        tokio::spawn(driver.run());
+        Ok(Publisher { commands, window: Arc::new(Semaphore::new(settings.window)), settings })
+    }
+}
+
+impl Publisher {
+    /// Publishes a message and waits until the broker has it. With the exchange `""` the routing key is the name of a
+    /// queue.
+    ///
+    /// Dropping the future does not take the message back: it may arrive or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Returned`] if no queue was there to take it, [`Error::Nacked`] if the broker declined it,
+    /// [`Error::Objection`] if the broker objects to it, for example because the exchange does not exist,
+    /// [`Error::Unconfirmed`] and [`Error::Blocked`] after the times in the settings, [`Error::Closed`] and
+    /// [`Error::GaveUp`].
+    pub async fn send(&self, exchange: &str, routing_key: &str, message: Message) -> Result<(), Error> {
+        self.enqueue(exchange, routing_key, message).await?.await
     }
 
     /// Publishes a value as JSON.
     ///
-    /// ```no_run
-    /// #[derive(serde::Serialize)]
-    /// struct Order {
-    ///     item: String,
-    ///     count: u32,
-    /// }
-    ///
-    /// # async fn example(publisher: warren_client::Publisher) -> Result<(), warren_client::Error> {
-    /// publisher.publish_json("shop", "order.new", &Order { item: "tea".into(), count: 2 }).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
     /// # Errors
     ///
-    /// [`Error::Encode`] if the value cannot be written as JSON, and as for [`Publisher::publish_bytes`].
-    pub async fn publish_json<T>(&self, exchange: &str, routing_key: &str, value: &T) -> Result<(), Error>
+    /// [`Error::Encode`], and as for [`Publisher::send`].
+    pub async fn send_json<T>(&self, exchange: &str, routing_key: &str, value: &T) -> Result<(), Error>
     where
         T: Serialize + ?Sized,
     {
-        let body = serde_json::to_vec(value).map_err(Error::Encode)?;
-        let properties = BasicProperties::default().with_content_type("application/json".into());
-        self.publish(exchange, routing_key, &body, properties).await
+        self.send(exchange, routing_key, Message::json(value)?).await
     }
 
-    /// Publishes bytes with properties of your own; the delivery mode is persistent unless they say otherwise.
+    /// Publishes a message as soon as there is room in the window, and does not wait for the broker. What became of it can be
+    /// awaited later; if nobody does, [`Publisher::flush`] tells.
     ///
     /// # Errors
     ///
-    /// As for [`Publisher::publish_bytes`].
-    pub async fn publish(
+    /// [`Error::Invalid`] if the exchange or the routing key has more than 255 bytes, and [`Error::Closed`].
+    pub async fn enqueue(
         &self,
         exchange: &str,
         routing_key: &str,
-        body: &[u8],
-        properties: BasicProperties,
-    ) -> Result<(), Error> {
-        let properties = match properties.delivery_mode() {
-            Some(_) => properties,
-            None => properties.with_delivery_mode(PERSISTENT),
-        };
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let confirmation = self
-            .channel
-            .basic_publish(exchange.into(), routing_key.into(), options, body, properties)
-            .await?
-            .await?;
-        let (exchange, routing_key) = (exchange.to_owned(), routing_key.to_owned());
-        match confirmation {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
-                Err(Error::Returned { exchange, routing_key, text: returned.reply_text.to_string() })
-            }
-            // NotRequested cannot be: the channel was put into confirm mode when it was opened. If it were, nothing
-            // would be known about the message, so it counts as not accepted.
-            Confirmation::Nack(None) | Confirmation::NotRequested => {
-                Err(Error::Nacked { exchange, routing_key })
-            }
+        mut message: Message,
+    ) -> Result<Confirm, Error> {
+        let exchange = short("name of the exchange", exchange)?;
+        let routing_key = short("routing key", routing_key)?;
+        let room = self.window.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let id = message.identify();
+        let (reply, confirm) = oneshot::channel();
+        let deadline = self.settings.confirm_timeout.map(|patience| Instant::now() + patience);
+        let message = Arc::new(message);
+        let entry = Entry { exchange, routing_key, message, id, attempts: 0, deadline, reply, _room: room };
+        self.commands.send(Command::Publish(entry)).map_err(|_| Error::Closed)?;
+        Ok(Confirm(confirm))
+    }
+
+    /// Publishes many messages and waits for all of them. Says what became of each, in their order.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use warren_client::{Connection, Message, Queue};
+    /// # let connection = Connection::open(url).await?;
+    /// # connection.declare_queue(Queue::new("numbers")).await?;
+    /// # let publisher = connection.publisher().await?;
+    /// let messages = (0..100).map(|number: u32| Message::text(number.to_string()));
+    /// let results = publisher.send_all("", "numbers", messages).await;
+    /// assert!(results.iter().all(Result::is_ok));
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    pub async fn send_all(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Vec<Result<(), Error>> {
+        let mut confirms = Vec::new();
+        for message in messages {
+            confirms.push(self.enqueue(exchange, routing_key, message).await);
         }
+        let mut results = Vec::with_capacity(confirms.len());
+        for confirm in confirms {
+            results.push(match confirm {
+                Ok(confirm) => confirm.await,
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+
+    /// Waits until it is known of everything that was published before what became of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Flush`] if messages failed since the last flush whose [`Confirm`] was dropped, and [`Error::Closed`].
+    pub async fn flush(&self) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        self.commands.send(Command::Flush(reply)).map_err(|_| Error::Closed)?;
+        done.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// How many messages more may be published before publishing waits.
+    pub fn room(&self) -> usize {
+        self.window.available_permits()
+    }
+}
+
+/// What will become of a message that was [enqueued](Publisher::enqueue).
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+/// # fn main() { run(async |url: String| {
+/// # use warren_client::{Connection, Error, Message};
+/// # let connection = Connection::open(url).await?;
+/// # let publisher = connection.publisher().await?;
+/// let confirm = publisher.enqueue("", "nowhere", Message::text("lost")).await?;
+/// // ... something else meanwhile ...
+/// assert!(matches!(confirm.await, Err(Error::Returned { .. })));
+/// # Ok(())
+/// # }) }
+/// ```
+#[derive(Debug)]
+pub struct Confirm(oneshot::Receiver<Result<(), Error>>);
+
+impl Future for Confirm {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // The driver answers unless it was ended with its runtime.
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(Error::Closed)))
     }
 }

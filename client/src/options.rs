@@ -1,0 +1,165 @@
+//! How to connect: where to, as whom, and how patiently.
+
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::{Backoff, Error, Tls};
+
+/// How long one attempt to connect may take unless said otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Settings of a [`Connection`](crate::Connection). A plain URL is enough for most programs.
+///
+/// ```
+/// use std::time::Duration;
+/// use warren_client::Options;
+///
+/// let options = Options::new("amqp://guest:guest@rabbit-1.example/%2F")
+///     .address("amqp://guest:guest@rabbit-2.example/%2F")
+///     .name("invoice-mailer")
+///     .heartbeat(Duration::from_secs(20));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until a connection is opened with them"]
+pub struct Options {
+    urls: Vec<Url>,
+    pub(crate) name: Option<String>,
+    heartbeat: Option<Duration>,
+    pub(crate) tls: Tls,
+    pub(crate) backoff: Backoff,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) patient_start: bool,
+}
+
+/// Not printed, because it may hold a password.
+#[derive(Clone)]
+struct Url(String);
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("(address)")
+    }
+}
+
+impl Options {
+    /// Connects to an address such as `amqp://user:password@host:5672/%2F`, or with TLS to one that begins with
+    /// `amqps://`. The path is the virtual host, `%2F` for the one that every broker has.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            urls: vec![Url(url.into())],
+            name: None,
+            heartbeat: None,
+            tls: Tls::default(),
+            backoff: Backoff::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            patient_start: false,
+        }
+    }
+
+    /// One more address, which is tried when those before it do not answer. After a loss the search begins at the first
+    /// again.
+    pub fn address(mut self, url: impl Into<String>) -> Self {
+        self.urls.push(Url(url.into()));
+        self
+    }
+
+    /// What the broker calls the connection in its logs and lists: usually the name of the program.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How often each side lets the other know that it is there. Twice this time without a sign of the broker, and the
+    /// connection counts as lost. Whole seconds up to 65535; the broker may ask for less. The default is the broker's,
+    /// or what the URL says (`?heartbeat=10`).
+    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Whom to trust, and who we are, for addresses that begin with `amqps://`.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// How long to wait between attempts to connect again.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How long one attempt at one address may take, 10 seconds unless said otherwise.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Has [`Connection::open`](crate::Connection::open) wait for a broker that is not there yet, as it does later when
+    /// one has gone. Otherwise the first attempt must succeed, so that a wrong address is noticed at once.
+    pub fn patient_start(mut self) -> Self {
+        self.patient_start = true;
+        self
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Url`], and [`Error::Invalid`] for a heartbeat out of range.
+    pub(crate) fn addresses(&self) -> Result<Vec<Address>, Error> {
+        let seconds = match self.heartbeat {
+            None => None,
+            Some(heartbeat) => Some(u16::try_from(heartbeat.as_secs()).map_err(|_| {
+                Error::invalid("the heartbeat is longer than 65535 seconds: choose a shorter one")
+            })?),
+        };
+        let parse = |url: &Url| {
+            let mut address = Address::parse(&url.0)?;
+            address.uri.query.heartbeat = seconds.or(address.uri.query.heartbeat);
+            Ok(address)
+        };
+        self.urls.iter().map(parse).collect()
+    }
+}
+
+impl From<&str> for Options {
+    fn from(url: &str) -> Self {
+        Self::new(url)
+    }
+}
+
+impl From<String> for Options {
+    fn from(url: String) -> Self {
+        Self::new(url)
+    }
+}
+
+impl From<&String> for Options {
+    fn from(url: &String) -> Self {
+        Self::new(url.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heartbeat_of_the_options_wins_over_the_one_of_the_url() {
+        let options = Options::new("amqp://h?heartbeat=7").address("amqp://i");
+        let heartbeats = |options: &Options| -> Vec<Option<u16>> {
+            options.addresses().unwrap().iter().map(|address| address.uri.query.heartbeat).collect()
+        };
+        assert_eq!(heartbeats(&options), [Some(7), None]);
+        assert_eq!(heartbeats(&options.clone().heartbeat(Duration::from_secs(3))), [Some(3), Some(3)]);
+        let longest = options.clone().heartbeat(Duration::from_secs(65535));
+        assert!(longest.addresses().is_ok());
+        let too_long = options.heartbeat(Duration::from_secs(65536));
+        assert!(matches!(too_long.addresses(), Err(Error::Invalid { .. })));
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        let options = Options::new("amqp://user:sesame@localhost");
+        assert!(!format!("{options:?}").contains("sesame"));
+    }
+}

@@ -1,0 +1,84 @@
+//! How a publisher behaves.
+
+use std::time::Duration;
+
+use crate::Backoff;
+
+/// How many messages may be on their way at once unless said otherwise. Enough for the round trips of one broker.
+const WINDOW: usize = 1000;
+
+/// How often a message is published that the broker declines.
+const ATTEMPTS: u32 = 5;
+
+/// Settings of a [`Publisher`](crate::Publisher).
+///
+/// ```
+/// use std::time::Duration;
+/// use warren_client::PublisherOptions;
+///
+/// let careful = PublisherOptions::default().window(100).confirm_timeout(Duration::from_secs(30));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until a publisher is made with them"]
+pub struct PublisherOptions {
+    pub(crate) window: usize,
+    pub(crate) mandatory: bool,
+    pub(crate) attempts: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) confirm_timeout: Option<Duration>,
+    pub(crate) blocked_timeout: Option<Duration>,
+}
+
+impl Default for PublisherOptions {
+    fn default() -> Self {
+        Self {
+            window: WINDOW,
+            mandatory: true,
+            attempts: ATTEMPTS,
+            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
+            confirm_timeout: None,
+            blocked_timeout: None,
+        }
+    }
+}
+
+impl PublisherOptions {
+    /// How many messages may be unconfirmed at once, 1000 unless said otherwise and at least 1. What they hold stays in
+    /// memory until it is confirmed.
+    pub fn window(mut self, messages: usize) -> Self {
+        self.window = messages.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// A message that reaches no queue is no error, as for events that nobody has to listen to.
+    pub fn allow_unroutable(mut self) -> Self {
+        self.mandatory = false;
+        self
+    }
+
+    /// How often a message is published that the broker declines, 5 unless said otherwise, with pauses that grow between.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    /// The pauses between these attempts.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How long to wait for the broker's confirmation, over all attempts and connections. Without it a message waits for as
+    /// long as the broker is away.
+    pub fn confirm_timeout(mut self, patience: Duration) -> Self {
+        self.confirm_timeout = Some(patience);
+        self
+    }
+
+    /// How long the broker may refuse to take messages (`connection.blocked`, when it is short of memory or disk) before
+    /// those that were not sent yet fail with [`Error::Blocked`](crate::Error::Blocked). Without it they wait.
+    pub fn blocked_timeout(mut self, patience: Duration) -> Self {
+        self.blocked_timeout = Some(patience);
+        self
+    }
+}

@@ -1,0 +1,60 @@
+//! How a connection is doing, for those who want to watch it.
+
+use std::sync::Arc;
+
+use crate::Error;
+
+/// What a connection is doing at the moment. See [`Connection::watch`](crate::Connection::watch).
+///
+/// ```
+/// # async fn example(connection: warren_client::Connection) {
+/// use warren_client::State;
+///
+/// let mut states = connection.watch();
+/// while states.changed().await.is_ok() {
+///     match &*states.borrow_and_update() {
+///         State::Connected { address } => println!("connected to {address}"),
+///         State::Reconnecting { attempt, reason } => println!("attempt {attempt}, because {reason}"),
+///         State::Closed { reason: Some(reason) } => println!("given up: {reason}"),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// Everything that was declared is there, and messages flow.
+    Connected {
+        /// Host and port of the broker.
+        address: String,
+    },
+    /// The broker is gone; attempts to reach it go on until one succeeds or none can.
+    Reconnecting {
+        /// How many attempts have failed since the connection was lost.
+        attempt: u32,
+        /// Why the last of them failed, or the connection was lost.
+        reason: Error,
+    },
+    /// It will not come back.
+    Closed {
+        /// What could not heal; `None` if the program closed it.
+        reason: Option<Arc<Error>>,
+    },
+}
+
+impl State {
+    /// Whether messages flow.
+    pub fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+
+    /// What somebody is told who needs a connection that is closed.
+    pub(crate) fn end(&self) -> Option<Error> {
+        match self {
+            Self::Closed { reason: None } => Some(Error::Closed),
+            Self::Closed { reason: Some(reason) } => Some(Error::GaveUp { reason: reason.clone() }),
+            _ => None,
+        }
+    }
+}
