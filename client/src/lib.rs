@@ -18,26 +18,35 @@
 
 mod address;
 mod backoff;
+mod broadcast;
 mod connection;
+mod delivery;
 mod error;
 mod link;
 mod message;
 mod options;
+mod pattern;
 mod publisher;
 mod random;
+mod source;
 mod state;
+mod subscription;
 mod tls;
 mod topology;
 mod value;
 
 pub use backoff::Backoff;
+pub use broadcast::{Fanout, Topic};
 pub use connection::Connection;
+pub use delivery::Delivery;
 pub use error::Error;
 pub use lapin;
 pub use message::Message;
 pub use options::Options;
+pub use pattern::{Pattern, PatternBuilder, topic_matches};
 pub use publisher::{Confirm, Publisher, PublisherOptions};
 pub use state::State;
+pub use subscription::{SubscribeOptions, Subscription};
 pub use tls::Tls;
 pub use topology::{DeclaredQueue, Exchange, Queue};
 pub use value::Value;

@@ -6,6 +6,7 @@
 mod connection;
 mod proxy;
 mod publisher;
+mod subscriptions;
 mod tls;
 
 use std::time::Duration;
