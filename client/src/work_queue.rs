@@ -1,122 +1,165 @@
-//! Working through a queue: a stream of tasks, each of which is acknowledged when it is done. It does not spawn anything:
-//! how many tasks run at once is the caller's choice, up to the prefetch.
+//! Work queues: typed jobs that are done at least once, tried again with growing pauses, and put aside when they fail too
+//! often. It needs nothing of the broker but queues with a time to live and dead-lettering.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+mod failure;
+mod job;
+mod options;
+mod worker;
 
-use futures::{Stream, StreamExt};
-use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, QueueDeclareOptions,
-};
-use lapin::types::FieldTable;
-use lapin::{Connection, Consumer};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Error;
+use crate::source::{Acks, Source};
+use crate::{Connection, Error, Message, Publisher, Queue};
 
-/// A stream of the tasks of one queue. It ends when the broker cancels it, for example because the queue is deleted.
+pub use job::Job;
+pub use options::WorkOptions;
+use worker::Crew;
+pub use worker::Worker;
+pub(crate) use worker::panic_text;
+
+/// A queue of jobs of type `T`: [`push`](WorkQueue::push) puts them in, [`work`](WorkQueue::work) does them.
 ///
-/// ```no_run
-/// use futures::StreamExt;
+/// - A job is acknowledged when the handler has returned `Ok`. If the program dies before, the broker gives it to another
+///   worker: a job is done **at least once**, so it should do no harm to do it twice.
+/// - A job that fails (`Err`, or a panic) is tried again after a pause, in a queue named `<name>.retry.<milliseconds>`, from
+///   which it comes back by itself. Pauses double with each attempt.
+/// - A job that fails too often, or cannot be read as `T`, goes to the queue `<name>.dead`, with the headers `x-attempts`,
+///   `x-reason` (`failed`, `panicked` or `undecodable`), `x-error` and `x-queue`.
 ///
-/// # async fn example(client: warren_client::Client) -> Result<(), warren_client::Error> {
-/// let mut thumbnails = client.work_queue("thumbnails", 1).await?;
-/// while let Some(task) = thumbnails.next().await {
-///     let task = task?;
-///     println!("a picture of {} bytes", task.body().len());
-///     task.done().await?;
+/// Both queues are durable, and declared when they are needed.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+/// # fn main() { run(async |url: String| {
+/// # use std::time::Duration;
+/// # use warren_client::Connection;
+/// use warren_client::Job;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Thumbnail {
+///     picture: String,
+///     width: u32,
 /// }
+///
+/// async fn make(job: Job<Thumbnail>) -> Result<(), std::io::Error> {
+///     println!("{} in {} pixels, attempt {}", job.picture, job.width, job.attempt());
+///     Ok(())
+/// }
+///
+/// # let connection = Connection::open(url).await?;
+/// let thumbnails = connection.work_queue::<Thumbnail>("thumbnails").await?;
+/// thumbnails.push(&Thumbnail { picture: "cat.jpg".into(), width: 64 }).await?;
+/// let worker = thumbnails.work(make).await?;
+/// // ... until the program is to end:
+/// worker.shutdown(Duration::from_secs(20)).await?;
 /// # Ok(())
-/// # }
+/// # }) }
 /// ```
 #[derive(Debug)]
-pub struct WorkQueue {
-    consumer: Consumer,
+pub struct WorkQueue<T> {
+    connection: Connection,
+    name: String,
+    options: WorkOptions,
+    publisher: Publisher,
+    jobs: PhantomData<fn(T) -> T>,
 }
 
-impl WorkQueue {
-    pub(crate) async fn open(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, Error> {
-        let channel = connection.create_channel().await?;
-        channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), FieldTable::default()).await?;
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-        let consumer = channel
-            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
-            .await?;
-        Ok(Self { consumer })
-    }
-}
-
-impl Stream for WorkQueue {
-    type Item = Result<Task, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.consumer
-            .poll_next_unpin(context)
-            .map(|next| next.map(|delivery| delivery.map(|delivery| Task { delivery }).map_err(Error::from)))
-    }
-}
-
-/// One message to work on. If it is dropped without a verdict, the broker keeps it reserved until the connection ends,
-/// and then gives it to somebody else.
-#[derive(Debug)]
-#[must_use = "a task needs a verdict: done, retry or discard"]
-pub struct Task {
-    delivery: Delivery,
-}
-
-impl Task {
-    /// The bytes of the message.
-    pub fn body(&self) -> &[u8] {
-        &self.delivery.data
-    }
-
-    /// The body, read as JSON.
+impl Connection {
+    /// A work queue with the usual settings. Its queue is declared as a durable one.
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`] if it is something else.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(self.body()).map_err(Error::Decode)
+    /// [`Error::Topology`] if a queue of that name is there with other properties, [`Error::Closed`] and
+    /// [`Error::GaveUp`].
+    pub async fn work_queue<T>(&self, name: &str) -> Result<WorkQueue<T>, Error> {
+        self.work_queue_with(name, WorkOptions::default()).await
     }
 
-    /// Whether somebody was given this message before and did not finish it, so that part of the work may be done.
-    pub fn is_redelivered(&self) -> bool {
-        self.delivery.redelivered
-    }
-
-    /// The message as lapin has it, with its properties.
-    pub fn delivery(&self) -> &Delivery {
-        &self.delivery
-    }
-
-    /// The work is done: the broker forgets the message.
+    /// A work queue with settings of your own.
     ///
     /// # Errors
     ///
-    /// [`Error::Lost`] or [`Error::Closed`] if the broker cannot be told; somebody else will be given the task.
-    pub async fn done(self) -> Result<(), Error> {
-        self.delivery.ack(BasicAckOptions::default()).await?;
-        Ok(())
+    /// As for [`Connection::work_queue`].
+    pub async fn work_queue_with<T>(&self, name: &str, options: WorkOptions) -> Result<WorkQueue<T>, Error> {
+        let queue = options.queue.clone().unwrap_or_else(|| Queue::new(name));
+        self.declare_queue(queue.named(name)).await?;
+        let publisher = self.publisher().await?;
+        let (connection, name) = (self.clone(), name.to_owned());
+        Ok(WorkQueue { connection, name, options, publisher, jobs: PhantomData })
     }
+}
 
-    /// The work could not be done now: the broker gives the message to a consumer again, maybe to this one at once.
+impl<T> WorkQueue<T> {
+    /// Puts a job into the queue and waits until the broker has it.
     ///
     /// # Errors
     ///
-    /// As for [`Task::done`].
-    pub async fn retry(self) -> Result<(), Error> {
-        self.delivery.reject(BasicRejectOptions { requeue: true }).await?;
-        Ok(())
+    /// [`Error::Encode`], and as for [`Publisher::send`].
+    pub async fn push(&self, job: &T) -> Result<(), Error>
+    where
+        T: Serialize,
+    {
+        self.push_message(Message::json(job)?).await
     }
 
-    /// The work can never be done: the broker drops the message, or hands it to the queue's dead-letter exchange.
+    /// The same with a message of your own, for a priority or an id. Its body must be a job as JSON.
     ///
     /// # Errors
     ///
-    /// As for [`Task::done`].
-    pub async fn discard(self) -> Result<(), Error> {
-        self.delivery.reject(BasicRejectOptions { requeue: false }).await?;
-        Ok(())
+    /// As for [`Publisher::send`].
+    pub async fn push_message(&self, message: Message) -> Result<(), Error> {
+        self.publisher.send("", &self.name, message).await
+    }
+
+    /// Does the jobs of the queue, several at a time, each with a call of this function.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topology`] if a queue for attempts or failures is there with other properties, [`Error::Closed`] and
+    /// [`Error::GaveUp`].
+    pub async fn work<H, F, E>(&self, handler: H) -> Result<Worker, Error>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+        H: Fn(Job<T>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let dead = self.dead_letters();
+        self.connection.declare_queue(Queue::new(&dead)).await?;
+        let mut pauses = BTreeMap::new();
+        for attempt in 1..self.options.attempts {
+            pauses.insert(attempt, self.declare_pause(attempt).await?);
+        }
+        let link = self.connection.main().clone();
+        let source =
+            Source::open(link, self.name.as_str().into(), self.options.reserved(), Acks::ByUs).await?;
+        let crew = Crew {
+            queue: self.name.clone(),
+            attempts: self.options.attempts,
+            pauses,
+            dead,
+            publisher: self.publisher.clone(),
+        };
+        Ok(Worker::start(source, self.options.concurrency, Arc::new(crew), handler))
+    }
+
+    /// The name of the queue for jobs that failed too often.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead", self.name)
+    }
+
+    /// A queue from which jobs come back after the pause that follows this attempt.
+    async fn declare_pause(&self, attempt: u32) -> Result<String, Error> {
+        let pause = self.options.pauses.bound(attempt - 1).max(Duration::from_millis(1));
+        let name = format!("{}.retry.{}", self.name, pause.as_millis());
+        let queue = Queue::new(&name).message_ttl(pause).dead_letter("", &self.name);
+        self.connection.declare_queue(queue).await?;
+        Ok(name)
     }
 }

@@ -8,6 +8,7 @@ mod proxy;
 mod publisher;
 mod subscriptions;
 mod tls;
+mod work_queue;
 
 use std::time::Duration;
 
