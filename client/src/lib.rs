@@ -1,12 +1,43 @@
 //! What programs write again and again around [lapin], done once: connections that come back by themselves, publishing
 //! without losing anything unnoticed, work queues, subscriptions and remote calls. It speaks to any AMQP 0-9-1 broker.
 //!
+//! | you want | use |
+//! |---|---|
+//! | a connection that comes back, with what was declared | [`Connection`], [`Options`], [`State`] |
+//! | to publish, and to know what became of it | [`Publisher`], [`Message`] |
+//! | jobs that are done, tried again, and put aside when they fail too often | [`WorkQueue`] |
+//! | events for everybody who wants them | [`Topic`], [`Fanout`], [`Pattern`] |
+//! | the messages of a queue, one by one | [`Connection::subscribe`] |
+//! | to call a function of another program | [`RpcClient`], [`RpcServer`] |
+//! | everything else | [`Connection::lapin_channel`] |
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+//! # fn main() { run(async |url: String| {
+//! use warren_client::{Connection, Job, Options};
+//!
+//! let connection = Connection::open(Options::new(url).name("orders")).await?;
+//! let orders = connection.work_queue::<Vec<String>>("orders").await?;
+//! let worker = orders
+//!     .work(async |order: Job<Vec<String>>| {
+//!         println!("ordered: {:?}", *order);
+//!         Ok::<(), std::io::Error>(())
+//!     })
+//!     .await?;
+//! orders.push(&vec!["tea".to_owned(), "milk".to_owned()]).await?;
+//!
+//! worker.shutdown(std::time::Duration::from_secs(20)).await?;
+//! connection.close().await;
+//! # Ok(())
+//! # }) }
+//! ```
+//!
 //! It needs a tokio runtime with time and IO. Nothing here panics, and errors say what to do.
 //!
 //! # Promises
 //!
 //! What is confirmed is in the broker. What is not may arrive twice when the connection is lost, never silently not at all:
-//! everything here is **at least once**.
+//! everything here is **at least once**, except where you ask for less ([`SubscribeOptions::auto_ack`], remote calls).
 //!
 //! # Versions
 //!
@@ -29,6 +60,7 @@ mod pattern;
 mod pool;
 mod publisher;
 mod random;
+mod rpc;
 mod source;
 mod state;
 mod subscription;
@@ -47,6 +79,7 @@ pub use message::Message;
 pub use options::Options;
 pub use pattern::{Pattern, PatternBuilder, topic_matches};
 pub use publisher::{Confirm, Publisher, PublisherOptions};
+pub use rpc::{CallError, RpcClient, RpcOptions, RpcServer};
 pub use state::State;
 pub use subscription::{SubscribeOptions, Subscription};
 pub use tls::Tls;

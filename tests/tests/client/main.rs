@@ -6,6 +6,7 @@
 mod connection;
 mod proxy;
 mod publisher;
+mod rpc;
 mod subscriptions;
 mod tls;
 mod work_queue;
