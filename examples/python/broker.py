@@ -4,6 +4,7 @@ AMQP_URL chooses the broker; QUEUE and EXCHANGE, where a program uses one, repla
 """
 
 import os
+import signal
 import sys
 
 import pika
@@ -20,10 +21,7 @@ DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
 def connect(name):
     """Opens a connection that the broker shows as `name`; ends the program if that fails."""
-    parameters = address()
-    parameters.client_properties = {"connection_name": name}
-    # How long a broker may take to let us in, in seconds.
-    parameters.stack_timeout = 10
+    parameters = parameters_for(name)
     # The address only in what is printed: the URL holds a password.
     broker = f"{parameters.host}:{parameters.port}"
     try:
@@ -44,6 +42,15 @@ def connect(name):
             f"cannot reach a broker at {broker}: {cause}. "
             "Start one (`cargo run --release` runs Warren) or set AMQP_URL to the address of another."
         )
+
+
+def parameters_for(name):
+    """What pika needs to open a connection that the broker shows as `name`."""
+    parameters = address()
+    parameters.client_properties = {"connection_name": name}
+    # How long a broker may take to let us in, in seconds.
+    parameters.stack_timeout = 10
+    return parameters
 
 
 def address():
@@ -78,3 +85,16 @@ def run(main):
         sys.exit(0)
     except AMQPError as error:
         sys.exit(f"the broker ended the conversation: {error or type(error).__name__}")
+
+
+class StopSignal:
+    """Whether SIGTERM or CTRL+C has come, for programs that finish what they do before they end."""
+
+    def __init__(self):
+        self.requested = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, _number, _frame):
+        # Nothing more than this: a handler runs in the middle of anything, also of pika's code.
+        self.requested = True

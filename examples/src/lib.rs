@@ -1,6 +1,8 @@
 //! What all these programs share: where the broker is, and how to fail and stop politely. It hides nothing of AMQP:
 //! every program makes its own lapin calls. Only the programs in `src/bin` call it.
 
+pub mod retry;
+
 use std::env;
 use std::future::Future;
 use std::process::ExitCode;
@@ -63,22 +65,23 @@ pub async fn connect(name: &str) -> Result<Connection> {
 
 /// Runs a program until it returns or CTRL+C is pressed, which is the normal way to end a receiver.
 pub fn run(program: impl Future<Output = Result<()>>) -> ExitCode {
-    match run_until_interrupted(program) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run_until_interrupted(program: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
-    runtime.block_on(async {
+    run_to_its_end(async {
         tokio::select! {
             result = program => result,
             // Leaving at once is enough: a broker takes back what a vanished client had not acknowledged.
             interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for CTRL+C"),
         }
     })
+}
+
+/// Runs a program until it returns; CTRL+C is its own affair.
+pub fn run_to_its_end(program: impl Future<Output = Result<()>>) -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime");
+    match runtime.and_then(|runtime| runtime.block_on(program)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

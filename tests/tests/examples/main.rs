@@ -3,6 +3,9 @@
 //!
 //! That something does not arrive is proved without waiting: a later message that must arrive by the same queue has.
 
+mod applications;
+mod reliable;
+
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -70,6 +73,12 @@ impl Stage {
         receiver
     }
 
+    /// Starts a receiver of `hello` at another queue.
+    fn receiver_at(&self, queue: &str, language: Language) -> Program {
+        let mut command = self.command(language, "receive", &[]);
+        Program::start(&format!("receive ({language:?})"), command.env("QUEUE", queue))
+    }
+
     /// Starts a worker to which each dot of a task is that long, and waits until it is subscribed.
     fn worker(&self, language: Language, seconds_per_dot: &str) -> Program {
         let mut command = self.command(language, "worker", &[]);
@@ -113,6 +122,8 @@ macro_rules! in_every_language {
         }
     )*};
 }
+
+use in_every_language;
 
 in_every_language! {
     hello_world_arrives
