@@ -1,9 +1,9 @@
 //! The broker's settings: one typed [`Config`] with a default for every value, so nothing has to be configured.
 //!
 //! [`Sources::load`] lays a TOML file, the `WARREN_*` environment and the command line's flags over the defaults, and
-//! refuses what it does not know or cannot read, naming the place, the key and what would be valid. The table in
-//! `config/knobs.rs` says for every knob its key, variable, flag, valid values and reason; everything printed about
-//! settings comes from it.
+//! refuses what it does not know or cannot read, naming the place, the key and what would be valid. The tables in
+//! `config/knobs/` say for every knob its key, variable, flag, valid values and reason; everything printed about
+//! settings comes from them.
 //!
 //! It opens no socket and creates no folder. The command line calls it, the server reads the result, and programs
 //! that embed a broker start from [`Config::in_process`].
@@ -18,6 +18,7 @@ mod network;
 mod oauth;
 mod reload;
 mod report;
+mod show;
 mod sync;
 mod tls;
 mod value;

@@ -5,7 +5,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::error::unknown_name;
-use super::knobs::{KNOBS, Knob};
+use super::knobs::{Knob, knobs};
 use super::value::Input;
 
 /// One assignment in a file.
@@ -36,7 +36,7 @@ pub(super) fn entries(name: &str, text: &str, problems: &mut Vec<String>) -> Vec
                 for (key, value) in table {
                     let line = line_of(text, key.span().start);
                     let full = format!("{}.{}", section.get_ref(), key.get_ref());
-                    match KNOBS.iter().find(|knob| knob.key == full) {
+                    match knobs().find(|knob| knob.key == full) {
                         Some(knob) => {
                             entries.push(Entry { knob, line, value: Input::from_toml(value.get_ref()) });
                         }
@@ -62,8 +62,7 @@ pub(super) fn entries(name: &str, text: &str, problems: &mut Vec<String>) -> Vec
 
 /// A name at the top level: a misspelt section, or a key that was written above its section.
 fn unknown_section(place: &str, name: &str) -> String {
-    let homes: Vec<&str> =
-        KNOBS.iter().filter(|knob| knob.name() == name).map(|knob| knob.section()).collect();
+    let homes: Vec<&str> = knobs().filter(|knob| knob.name() == name).map(|knob| knob.section()).collect();
     match homes.first() {
         Some(home) => format!("{place}: key '{name}' belongs into section [{home}]"),
         None => unknown_name(place, "section", name, name, &sections()),
@@ -72,13 +71,13 @@ fn unknown_section(place: &str, name: &str) -> String {
 
 /// The sections there are, in the order of the table.
 pub(super) fn sections() -> Vec<&'static str> {
-    let mut sections: Vec<&str> = KNOBS.iter().map(Knob::section).collect();
+    let mut sections: Vec<&str> = knobs().map(Knob::section).collect();
     sections.dedup();
     sections
 }
 
 fn keys_of(section: &str) -> Vec<&'static str> {
-    KNOBS.iter().filter(|knob| knob.section() == section).map(Knob::name).collect()
+    knobs().filter(|knob| knob.section() == section).map(Knob::name).collect()
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{invalid_value, unknown_name};
 use super::file;
-use super::knobs::{KNOBS, Knob};
+use super::knobs::{Knob, knobs};
 use super::value::Input;
 use super::{Config, ConfigError};
 
@@ -110,8 +110,8 @@ impl Loaded {
         variables.sort();
         for (name, value) in variables {
             let value = Input::Plain(value);
-            let Some(knob) = KNOBS.iter().find(|knob| knob.env == name) else {
-                let mut names: Vec<&str> = KNOBS.iter().map(|knob| knob.env).collect();
+            let Some(knob) = knobs().find(|knob| knob.env == name) else {
+                let mut names: Vec<&str> = knobs().map(|knob| knob.env).collect();
                 names.push(CONFIG_VARIABLE);
                 problems.push(unknown_name("environment", "variable", &name, &name, &names));
                 continue;
@@ -130,8 +130,8 @@ impl Loaded {
     fn apply_flags(&mut self, flags: &[(&'static str, String)], problems: &mut Vec<String>) {
         for (flag, value) in flags {
             let value = Input::Plain(value.clone());
-            let Some(knob) = KNOBS.iter().find(|knob| knob.flag == Some(flag)) else {
-                let names: Vec<&str> = KNOBS.iter().filter_map(|knob| knob.flag).collect();
+            let Some(knob) = knobs().find(|knob| knob.flag == Some(flag)) else {
+                let names: Vec<&str> = knobs().filter_map(|knob| knob.flag).collect();
                 problems.push(unknown_name("command line", "flag", flag, flag, &names));
                 continue;
             };

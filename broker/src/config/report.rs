@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::file::sections;
-use super::knobs::{KNOBS, Knob};
+use super::knobs::{Knob, knobs};
 use super::{Config, Loaded};
 
 /// The effective settings, each with where it came from. A password that is not the default stays hidden.
@@ -75,7 +75,7 @@ pub fn reference() -> String {
 }
 
 fn knobs_of(section: &str) -> impl Iterator<Item = &'static Knob> {
-    KNOBS.iter().filter(move |knob| knob.section() == section)
+    knobs().filter(move |knob| knob.section() == section)
 }
 
 #[cfg(test)]
@@ -109,15 +109,14 @@ mod tests {
         let reference = reference();
         assert_eq!(load(&reference).config, Config::default());
 
-        let is_setting =
-            |line: &str| KNOBS.iter().any(|knob| line.starts_with(&format!("# {} = ", knob.name())));
+        let is_setting = |line: &str| knobs().any(|knob| line.starts_with(&format!("# {} = ", knob.name())));
         let uncommented: String = reference
             .lines()
             .map(|line| if is_setting(line) { &line[2..] } else { line })
             .fold(String::new(), |text, line| text + line + "\n");
         let loaded = load(&uncommented);
         assert_eq!(loaded.config, Config::default());
-        assert_eq!(loaded.origins.len(), KNOBS.len());
+        assert_eq!(loaded.origins.len(), knobs().count());
     }
 
     #[test]
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_texts_of_the_reference_fit_a_terminal() {
-        for knob in KNOBS {
+        for knob in knobs() {
             for line in knob.about {
                 assert!(line.chars().count() <= 105, "{}: {line}", knob.key);
             }

@@ -1,11 +1,11 @@
-//! Values of settings: how one is read from a file, a variable or a flag, and how it is written back as TOML.
+//! Values of settings: how one is read from a file, a variable or a flag.
 //!
 //! It knows no setting by name: `knobs.rs` says which reading belongs to which key.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -258,9 +258,9 @@ impl DiskFreeLimit {
 /// Less than this and the broker's own footprint with a few connections could hold publishers back for good.
 const MEMORY_BYTES_MIN: u64 = 32 * MIB;
 
-const KIB: u64 = 1024;
+pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
-const GIB: u64 = 1024 * MIB;
+pub(super) const GIB: u64 = 1024 * MIB;
 
 const BYTE_UNITS: [(&str, u64); 8] = [
     ("B", 1),
@@ -307,93 +307,6 @@ fn is_log_filter(text: &str) -> bool {
         directive.contains('[') || level(directive.rsplit_once('=').map_or(directive, |(_, level)| level))
     });
     plausible && EnvFilter::builder().parse(text).is_ok()
-}
-
-/// The TOML forms of values, each of which the reading above accepts.
-pub(super) mod show {
-    use super::{DiskFreeLimit, Duration, GIB, IpAddr, KIB, LogFormat, MIB, MemoryLimit, Path, Sync};
-    use crate::config::{CertificateLogin, Network, TlsVersion, TokenAlgorithm};
-
-    pub(in super::super) fn text(text: &str) -> String {
-        toml::Value::from(text).to_string()
-    }
-
-    pub(in super::super) fn addresses(addresses: &[IpAddr]) -> String {
-        let addresses: Vec<String> = addresses.iter().map(|ip| text(&ip.to_string())).collect();
-        format!("[{}]", addresses.join(", "))
-    }
-
-    pub(in super::super) fn texts(texts: &[String]) -> String {
-        let texts: Vec<String> = texts.iter().map(|one| text(one)).collect();
-        format!("[{}]", texts.join(", "))
-    }
-
-    pub(in super::super) fn folder(folder: Option<&Path>) -> String {
-        text(&folder.map_or_else(String::new, |folder| folder.display().to_string()))
-    }
-
-    pub(in super::super) fn tls_version(version: TlsVersion) -> String {
-        text(match version {
-            TlsVersion::Tls12 => "1.2",
-            TlsVersion::Tls13 => "1.3",
-        })
-    }
-
-    pub(in super::super) fn token_algorithms(algorithms: &[TokenAlgorithm]) -> String {
-        let names: Vec<String> = algorithms.iter().map(|one| text(one.name())).collect();
-        format!("[{}]", names.join(", "))
-    }
-
-    pub(in super::super) fn networks(networks: &[Network]) -> String {
-        let networks: Vec<String> = networks.iter().map(|one| text(&one.to_string())).collect();
-        format!("[{}]", networks.join(", "))
-    }
-
-    pub(in super::super) fn certificate_login(login: CertificateLogin) -> String {
-        let named = CertificateLogin::NAMED.iter().find(|(_, named)| *named == login);
-        text(named.map_or("", |(name, _)| name))
-    }
-
-    pub(in super::super) fn log_format(format: LogFormat) -> String {
-        text(match format {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        })
-    }
-
-    pub(in super::super) fn duration(duration: Duration) -> String {
-        match duration.as_millis() {
-            ms if ms % 1_000 == 0 => text(&format!("{}s", duration.as_secs())),
-            ms => text(&format!("{ms}ms")),
-        }
-    }
-
-    pub(in super::super) fn bytes(bytes: u64) -> String {
-        match bytes {
-            b if b > 0 && b % GIB == 0 => text(&format!("{}GiB", b / GIB)),
-            b if b > 0 && b % MIB == 0 => text(&format!("{}MiB", b / MIB)),
-            b if b > 0 && b % KIB == 0 => text(&format!("{}KiB", b / KIB)),
-            b => b.to_string(),
-        }
-    }
-
-    pub(in super::super) fn memory(limit: MemoryLimit) -> String {
-        match limit {
-            MemoryLimit::Percent(percent) => text(&format!("{percent}%")),
-            MemoryLimit::Bytes(limit) => bytes(limit),
-        }
-    }
-
-    pub(in super::super) fn disk_free(limit: DiskFreeLimit) -> String {
-        match limit {
-            DiskFreeLimit::Percent(percent) => text(&format!("{percent}%")),
-            DiskFreeLimit::Bytes(limit) => bytes(limit),
-        }
-    }
-
-    pub(in super::super) fn sync(sync: Sync) -> String {
-        text(&sync.to_string())
-    }
 }
 
 #[cfg(test)]

@@ -113,9 +113,9 @@ fn each_knob_can_be_set_in_the_file_and_in_the_environment() {
         ("limits.shutdown_grace", "\"500ms\"", "500ms"),
     ];
     let keys: Vec<&str> = table.iter().map(|(key, _, _)| *key).collect();
-    assert_eq!(keys, KNOBS.iter().map(|knob| knob.key).collect::<Vec<_>>());
+    assert_eq!(keys, knobs().map(|knob| knob.key).collect::<Vec<_>>());
 
-    for ((key, toml, plain), knob) in table.iter().zip(KNOBS) {
+    for ((key, toml, plain), knob) in table.iter().zip(knobs()) {
         let file = file(&format!("{key} = {toml}\n"));
         let from_file = sources(Some(file.path()), &[], &[]).load().unwrap().config;
         let from_env = sources(None, &[(knob.env, plain)], &[]).load().unwrap().config;

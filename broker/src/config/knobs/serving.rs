@@ -1,0 +1,115 @@
+//! What the broker keeps, logs and says of itself.
+
+use super::Knob;
+use crate::config::show;
+
+pub(super) static KNOBS: &[Knob] = &[
+    Knob {
+        key: "data.folder",
+        env: "WARREN_DATA",
+        flag: Some("--data"),
+        expects: "the path of a folder, or an empty text for none",
+        about: &[
+            "Folder for durable queues, exchanges, bindings and messages, relative to where the broker is",
+            "started. Created if missing; only one broker at a time can use it. An empty text means none: all",
+            "is kept in memory and gone when the broker stops.",
+        ],
+        set: |config, input| input.folder().map(|folder| config.data.folder = folder),
+        show: |config| show::folder(config.data.folder.as_deref()),
+        secret: false,
+    },
+    Knob {
+        key: "store.sync",
+        env: "WARREN_SYNC",
+        flag: Some("--sync"),
+        expects: "always, never, or interval= and a time from 1ms to 60s, such as interval=100ms; milliseconds need no unit",
+        about: &[
+            "What a confirm of a persistent message waits for, and so what of the confirmed can be lost:",
+            "  always        for the disk. Killing the process loses nothing, a power failure loses nothing.",
+            "  interval=...  for the operating system, and the disk is synced at this interval. Killing the",
+            "                process loses nothing; a power failure loses what came in the last interval.",
+            "  never         for the operating system, which writes when it likes. Killing the process loses",
+            "                nothing; a power failure loses what was not written, commonly up to 30 s.",
+            "The default is what a confirm promises. One sync serves all that wait, so it costs some",
+            "milliseconds of latency rather than throughput.",
+        ],
+        set: |config, input| input.sync().map(|sync| config.store.sync = sync),
+        show: |config| show::sync(config.store.sync),
+        secret: false,
+    },
+    Knob {
+        key: "log.level",
+        env: "WARREN_LOG",
+        flag: Some("--log"),
+        expects: "off, error, warn, info, debug or trace, and after commas module=level, such as info,warren::server=debug",
+        about: &[
+            "What is logged to standard error. info shows starts, stops, and clients that come, go or misbehave.",
+        ],
+        set: |config, input| input.log_filter().map(|level| config.log.level = level),
+        show: |config| show::text(&config.log.level),
+        secret: false,
+    },
+    Knob {
+        key: "log.format",
+        env: "WARREN_LOG_FORMAT",
+        flag: Some("--log-format"),
+        expects: "text or json",
+        about: &["Form of a log line: text for people, json for collectors, one object a line."],
+        set: |config, input| input.log_format().map(|format| config.log.format = format),
+        show: |config| show::log_format(config.log.format),
+        secret: false,
+    },
+    Knob {
+        key: "server.product",
+        env: "WARREN_SERVER_PRODUCT",
+        flag: None,
+        expects: "a text of 1 to 255 bytes",
+        about: &[
+            "The product that clients are told in connection.start. Some programs insist on RabbitMQ or choose",
+            "another kind of prefetch by it; the default is the truth.",
+        ],
+        set: |config, input| input.short_text().map(|product| config.server.product = product),
+        show: |config| show::text(&config.server.product),
+        secret: false,
+    },
+    Knob {
+        key: "server.cluster_name",
+        env: "WARREN_SERVER_CLUSTER_NAME",
+        flag: None,
+        expects: "a text of 1 to 255 bytes",
+        about: &[
+            "The cluster name that clients are told. A label without further effect, which some clients require.",
+        ],
+        set: |config, input| input.short_text().map(|name| config.server.cluster_name = name),
+        show: |config| show::text(&config.server.cluster_name),
+        secret: false,
+    },
+    Knob {
+        key: "server.event_exchange",
+        env: "WARREN_SERVER_EVENT_EXCHANGE",
+        flag: None,
+        expects: "true or false",
+        about: &[
+            "Whether the topic exchange amq.rabbitmq.event in the vhost / tells what happens: queues, exchanges,",
+            "bindings, connections, channels and consumers that come and go, logins, policies and alarms. Off,",
+            "because whoever may bind to it learns of everybody else; the keys are those of RabbitMQ's plugin.",
+        ],
+        set: |config, input| input.boolean().map(|on| config.server.event_exchange = on),
+        show: |config| config.server.event_exchange.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "server.definitions",
+        env: "WARREN_DEFINITIONS",
+        flag: Some("--definitions"),
+        expects: "the path of a file, or an empty text for none",
+        about: &[
+            "A file with definitions in JSON, exported by Warren or RabbitMQ, that are read in at every start before",
+            "clients are let in. Queues and exchanges that are there stay as they are; users, permissions and",
+            "policies become those of the file.",
+        ],
+        set: |config, input| input.folder().map(|path| config.server.definitions = path),
+        show: |config| show::folder(config.server.definitions.as_deref()),
+        secret: false,
+    },
+];
