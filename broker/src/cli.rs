@@ -9,9 +9,10 @@ mod files;
 mod health;
 mod reload;
 mod run;
+mod service;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -60,6 +61,11 @@ enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write a manual page for each command
+    Manual {
+        /// Existing folder to write them to
+        folder: PathBuf,
     },
 }
 
@@ -147,6 +153,7 @@ pub(crate) fn main() -> ExitCode {
     match &cli.command {
         Some(Command::Config { reference: true }) => return print(&config::reference()),
         Some(Command::Completions { shell }) => return print(&completions(*shell)),
+        Some(Command::Manual { folder }) => return write_manual(folder),
         _ => {}
     }
     let names_folder = cli.settings.data.is_some();
@@ -167,7 +174,9 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Config { .. }) => print(&config::effective(&loaded)),
         Some(Command::Health(args)) => health::check(&args, &loaded.config),
         Some(Command::Data(args)) => data::run(&args, &loaded.config.data),
-        Some(Command::Ctl(_) | Command::Completions { .. }) => unreachable!("carried out above"),
+        Some(Command::Ctl(_) | Command::Completions { .. } | Command::Manual { .. }) => {
+            unreachable!("carried out above")
+        }
         None => run::run(loaded.config, sources).unwrap_or_else(|error| {
             eprintln!("warren: {error:#}");
             ExitCode::FAILURE
@@ -192,6 +201,17 @@ fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "warren", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Writes the pages for `man`.
+fn write_manual(folder: &Path) -> ExitCode {
+    match clap_mangen::generate_to(Cli::command(), folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("warren: cannot write manual pages to {}: {error}", folder.display());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Prints to standard output; a reader that has gone away, such as `head`, is no failure.

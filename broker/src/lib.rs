@@ -16,4 +16,4 @@ pub mod store;
 pub mod wire;
 
 pub use config::Config;
-pub use server::{Broker, ConfigSource, PolicyError, ReloadError, ReloadReport, StartError};
+pub use server::{Broker, ConfigSource, PolicyError, ReloadError, ReloadReport, Sockets, StartError};

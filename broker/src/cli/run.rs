@@ -14,7 +14,7 @@ use warren::config::{Auth, Config, LogFormat, Sources};
 use warren::{Broker, StartError};
 
 use super::reload::ProcessSource;
-use super::{banner, files};
+use super::{banner, files, service};
 use crate::logging;
 
 /// Turns of tasks after which a busy worker looks for sockets that have become ready. With tokio's 61, two publishers that
@@ -39,7 +39,7 @@ pub(super) fn run(mut config: Config, sources: Sources) -> anyhow::Result<ExitCo
 async fn serve(config: Config, source: ProcessSource) -> anyhow::Result<ExitCode> {
     // Before the broker is reachable, so that no signal meets the default action, which is to die at once.
     let mut signals = Signals::new().context("listening for signals")?;
-    let broker = Broker::start(config.clone()).await.map_err(explain_start)?;
+    let broker = Broker::start_on(config.clone(), service::sockets()?).await.map_err(explain_start)?;
     broker.set_config_source(Arc::new(source));
 
     if config.log.format == LogFormat::Json {
@@ -55,7 +55,11 @@ async fn serve(config: Config, source: ProcessSource) -> anyhow::Result<ExitCode
     let banner = banner::banner(&config, broker.local_addrs(), broker.tls_addrs(), broker.http_addrs());
     let _ = io::stdout().write_all(banner.as_bytes()).and_then(|()| io::stdout().flush());
 
+    service::ready(&status(&broker));
+    service::keep_alive(&broker);
+
     let name = signals.stop(&broker).await.name();
+    service::stopping();
     info!(signal = name, "stopping; a second signal stops at once");
     tokio::spawn(async move {
         let signal = signals.next().await;
@@ -65,6 +69,13 @@ async fn serve(config: Config, source: ProcessSource) -> anyhow::Result<ExitCode
     broker.shutdown().await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where it listens, in a line.
+fn status(broker: &Broker) -> String {
+    let all = broker.local_addrs().iter().chain(broker.tls_addrs());
+    let all: Vec<String> = all.map(ToString::to_string).collect();
+    format!("listening on {}", all.join(", "))
 }
 
 /// The one combination of settings that lets everybody in who can reach the port.

@@ -34,6 +34,7 @@ mod restore;
 mod server_properties;
 mod sessions;
 mod shared;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -62,6 +63,7 @@ pub use oauth::{KeysError, TokenRefused};
 pub use policies::PolicyError;
 pub use reload::{ConfigSource, ReloadError, ReloadReport};
 pub use shared::Shared;
+pub use sockets::Sockets;
 pub use tls::TlsError;
 use tls::TlsSetup;
 
@@ -90,6 +92,9 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// A socket that was handed over cannot be listened on.
+    #[error("cannot listen on a socket that was handed over")]
+    Inherited(#[source] io::Error),
     /// The files for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -153,22 +158,39 @@ impl Broker {
     /// [`StartError`] if the data folder cannot be used or an address cannot be listened on. An IPv6 address that the machine does not have is passed over
     /// while another address works.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, Sockets::default()).await
+    }
+
+    /// The same on sockets that are open already.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Broker::start`].
+    pub async fn start_on(config: Config, sockets: Sockets) -> Result<Self, StartError> {
         let oauth = oauth::Loaded::read(&config.oauth)?;
         let tls = TlsSetup::new(&config.tls, config.limits.handshake_timeout)?;
         let addrs = |listeners: &[TcpListener]| -> Vec<SocketAddr> {
             listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
         };
         let plain = match config.listen.plaintext {
+            _ if !sockets.amqp.is_empty() => sockets::adopt(sockets.amqp).map_err(StartError::Inherited)?,
             true => bind_all(&config.listen, config.listen.port)?,
             false if tls.is_none() => return Err(StartError::NothingToListen),
             false => Vec::new(),
         };
         let encrypted = match tls {
+            Some(_) if !sockets.amqps.is_empty() => {
+                sockets::adopt(sockets.amqps).map_err(StartError::Inherited)?
+            }
             Some(_) => bind_all(&config.listen, config.tls.port)?,
             None => Vec::new(),
         };
         let (local_addrs, tls_addrs): (Vec<_>, Vec<_>) = (addrs(&plain), addrs(&encrypted));
-        let tcp = if config.http.enabled { bind_http(&config.http)? } else { Vec::new() };
+        let tcp = match config.http.enabled {
+            _ if !sockets.http.is_empty() => sockets.http,
+            true => bind_http(&config.http)?,
+            false => Vec::new(),
+        };
         let (shared, data) = match &config.data.folder {
             Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
             None => {

@@ -10,6 +10,11 @@ impl Admin {
         NODE
     }
 
+    /// Takes the locks that every connection needs, and so returns only while the broker works: for signs of life.
+    pub fn probe(&self) {
+        let _ = self.shared.queue_count();
+    }
+
     /// Why publishers are held back, if they are: `low on memory`, `low on disk` or `low on disk & memory`.
     #[must_use]
     pub fn alarm(&self) -> Option<&'static str> {
