@@ -1,15 +1,14 @@
 # syntax=docker/dockerfile:1
 
-# The same Debian release as below, so that the binary finds the C library it was linked with.
 FROM rust:1.95-slim-bookworm AS build
 # The image's own toolchain; without this rustup would download what rust-toolchain.toml lists for developers.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
+# One file that needs no other: the same that is published.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package warren \
-    && cp target/release/warren /usr/local/bin/warren
+    packaging/static /usr/local/bin/warren
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin warren \
