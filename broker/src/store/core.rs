@@ -1,5 +1,6 @@
 //! [`Core`]: what the store's callers, its flusher and its loader share.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -8,8 +9,10 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use super::backup::Asked;
 use super::damage::Damage;
 use super::index::Index;
+use super::log::segment::SegmentId;
 use super::pending::Pending;
 use super::{DurableListener, Epoch};
 
@@ -49,6 +52,8 @@ pub(super) struct Inbox {
     pub(super) closing: bool,
     /// There is something else to look at than `pending`.
     pub(super) nudged: bool,
+    /// Somebody wants to copy the log.
+    asked: Option<Asked>,
 }
 
 /// What is taken from the inbox.
@@ -78,6 +83,8 @@ pub(super) struct Core {
     pub(super) index: Mutex<Index>,
     /// What was found damaged.
     pub(super) damage: Damage,
+    /// Segments that are being copied, and stay until they are; none while nobody copies.
+    pub(super) held: Mutex<Option<BTreeSet<SegmentId>>>,
 }
 
 impl std::fmt::Debug for Core {
@@ -100,6 +107,7 @@ impl Core {
             events: OnceLock::new(),
             index: Mutex::new(index),
             damage,
+            held: Mutex::default(),
         }
     }
 
@@ -173,6 +181,33 @@ impl Core {
     pub(super) fn nudge(&self) {
         self.inbox.lock().nudged = true;
         self.wake.notify_one();
+    }
+
+    /// Asks the flusher to hold the log for somebody who copies it. False if somebody else does, or the store is being closed.
+    pub(super) fn ask(&self, asked: Asked) -> bool {
+        let mut inbox = self.inbox.lock();
+        if inbox.closing || inbox.asked.is_some() || self.held.lock().is_some() {
+            return false;
+        }
+        (inbox.asked, inbox.nudged) = (Some(asked), true);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Takes what was asked for, if everything is safe that it is to contain.
+    pub(super) fn take_asked(&self) -> Option<Asked> {
+        let durable = self.durable();
+        self.inbox.lock().asked.take_if(|asked| asked.epoch <= durable)
+    }
+
+    /// Whether a segment is to stay because it is being copied.
+    pub(super) fn is_held(&self, segment: SegmentId) -> bool {
+        self.held.lock().as_ref().is_some_and(|held| held.contains(&segment))
+    }
+
+    /// Takes back what nobody waits for any more.
+    pub(super) fn forget_asked(&self) {
+        self.inbox.lock().asked = None;
     }
 
     /// Makes the flusher finish.

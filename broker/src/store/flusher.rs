@@ -138,12 +138,14 @@ impl Flusher {
                 }
                 Taken::Nothing => {}
                 Taken::Closing => {
+                    self.core.forget_asked();
                     self.sync_now()?;
                     self.checkpoint_at_close();
                     return Ok(());
                 }
             }
             self.sync_if_due()?;
+            self.hold_if_asked();
             if self.last_commit.elapsed() >= HOUSEKEEPING {
                 self.frames.shrink();
             }

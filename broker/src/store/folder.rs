@@ -61,6 +61,39 @@ impl DataFolder {
         Self::lock(path)
     }
 
+    /// Opens a folder in which nothing is, or what an earlier restore left there when it was cut off, to restore a backup into it. Until
+    /// [`DataFolder::complete_restore`] no broker starts on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataFolder::open`], and when there is something in it.
+    pub fn begin_restore(path: &Path) -> Result<Self, FolderError> {
+        let look = || match format::check(path) {
+            Ok(format::Found::None) | Err(FolderError::Restoring { .. }) => Ok(format::Found::None),
+            other => other,
+        };
+        create_synced(path)?;
+        let before = look()?;
+        // A broker that uses it is named first.
+        let folder = Self::lock(path)?;
+        if before == format::Found::Readable || look()? == format::Found::Readable {
+            return Err(FolderError::NotEmpty { folder: path.to_owned() });
+        }
+        format::write_restoring(path)?;
+        Ok(folder)
+    }
+
+    /// Makes it a data folder like any other, once everything in it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn complete_restore(&self) -> Result<(), FolderError> {
+        sync_folder(&self.path)?;
+        format::write(&self.path)?;
+        format::remove_restoring(&self.path)
+    }
+
     /// Where it is, as it was named.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -67,7 +67,7 @@ enum MoveError {
 
 impl Flusher {
     /// Where the log ends.
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         match &self.active {
             Some(active) => Position { segment: active.id(), at: active.bytes(), frame: self.end.frame },
             None => Position { segment: self.end.segment, at: 0, frame: self.end.frame },
@@ -119,7 +119,8 @@ impl Flusher {
     fn remove_dead(&mut self, segments: &[(SegmentId, SegmentUse)]) -> Result<(), FlushError> {
         let covered = self.checkpoints.covered();
         for (id, held) in segments {
-            if held.live > 0 || *id >= covered.segment || !self.is_sealed(*id) {
+            let is_needed = held.live > 0 || *id >= covered.segment;
+            if is_needed || !self.is_sealed(*id) || self.core.is_held(*id) {
                 continue;
             }
             if !self.leaves_syncs() {
@@ -196,6 +197,10 @@ impl Flusher {
 
     /// Moves what is live in the emptiest segment to the end of the log, if that is worth it.
     fn rewrite_one(&mut self, segments: &[(SegmentId, SegmentUse)], idle: bool) -> Result<bool, FlushError> {
+        if self.core.held.lock().is_some() {
+            // What is rewritten could not be removed, and more and more would be.
+            return Ok(false);
+        }
         let total: u64 = segments.iter().map(|(_, held)| held.bytes).sum();
         let slack = if idle { IDLE_SLACK_BYTES } else { SLACK_BYTES };
         if total <= slack {

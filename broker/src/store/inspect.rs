@@ -14,6 +14,7 @@ mod stats;
 mod words;
 
 use std::io;
+use std::path::Path;
 
 pub use report::CheckReport;
 pub use stats::Stats;
@@ -21,10 +22,11 @@ pub use stats::Stats;
 use self::copies::{CopyAt, read_copies};
 use self::words::QueueNames;
 use super::LOG_FOLDER;
+use super::checkpoint::Snapshot;
 use super::damage::Damage;
 use super::folder::DataFolder;
 use super::log::segment::SegmentId;
-use super::recovery::{Purpose, Replayed, list_segments, replay};
+use super::recovery::{Copy, Purpose, Replayed, list_segments, replay};
 use crate::engine::definitions::{self, Loaded};
 
 /// Verifies every checksum, reference and count in the folder.
@@ -33,10 +35,28 @@ use crate::engine::definitions::{self, Loaded};
 ///
 /// If files cannot be read. Damaged ones are no error but what the report is about.
 pub fn check(folder: &DataFolder) -> io::Result<CheckReport> {
-    let found = Found::read(folder)?;
+    report(folder.path(), &Found::read(folder)?)
+}
+
+/// The same for the folder of a backup, whose state is `snapshot`.
+///
+/// # Errors
+///
+/// If files cannot be read.
+pub(super) fn check_backup(folder: &Path, snapshot: Snapshot) -> io::Result<CheckReport> {
+    let Some(index) = snapshot.index() else {
+        let mut report = CheckReport::default();
+        report.harmless("the state has an entry that makes no sense".to_owned());
+        return Ok(report);
+    };
+    let copies = copies::of_backup(&snapshot);
+    report(folder, &Found::of(folder, copies, [Some((snapshot, index)), None])?)
+}
+
+fn report(folder: &Path, found: &Found) -> io::Result<CheckReport> {
     let mut report = CheckReport::default();
-    state_check::check(folder.path(), &found, &mut report)?;
-    log_check::check(folder.path(), &found, &mut report)?;
+    state_check::check(folder, found, &mut report)?;
+    log_check::check(folder, found, &mut report)?;
     Ok(report)
 }
 
@@ -61,9 +81,13 @@ struct Found {
 
 impl Found {
     fn read(folder: &DataFolder) -> io::Result<Self> {
-        let log = folder.path().join(LOG_FOLDER);
-        let segments = list_segments(&log).map_err(io::Error::other)?;
         let (copies, whole) = read_copies(folder.path())?;
+        Self::of(folder.path(), copies, whole)
+    }
+
+    fn of(folder: &Path, copies: [CopyAt; 2], whole: [Copy; 2]) -> io::Result<Self> {
+        let log = folder.join(LOG_FOLDER);
+        let segments = list_segments(&log).map_err(io::Error::other)?;
         let state = replay(log, whole, &Damage::only_counted(), Purpose::Look).map_err(io::Error::other)?;
         let definitions = definitions::load(&state.definitions);
         let names = QueueNames::of_definitions(&definitions);
@@ -72,4 +96,4 @@ impl Found {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
+use super::backup::{self, Held, HoldError};
 use super::core::{Core, EventListener, StoreEvent};
 use super::damage::Damage;
 use super::flusher::{FlushError, Flusher, SyncMode};
@@ -223,10 +224,14 @@ impl Store for LogStore {
         load::load(&self.core, queue, from, to, bytes_max)
     }
 
+    fn hold(&self) -> Result<Held, HoldError> {
+        backup::hold(&self.core)
+    }
+
     fn backlog_bytes(&self) -> usize {
         self.core.backlog_bytes()
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;

@@ -6,6 +6,7 @@
 //!
 //! [`LogStore`] writes a log and keeps an index of it in sled; `ARCHITECTURE.md` says why it is built that way.
 
+pub mod backup;
 mod checkpoint;
 mod core;
 mod damage;
@@ -150,6 +151,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn load(&self, queue: QueueId, from: Seq, to: Seq, bytes_max: usize) -> io::Result<Loaded> {
         let _ = (queue, from, to, bytes_max);
         Err(io::Error::new(io::ErrorKind::Unsupported, "this store loads nothing"))
+    }
+
+    /// Holds everything that is safe now where it is, to be copied while work goes on: no confirm that was given before is missing in
+    /// it. Waits for the commit that is being written, so it is for a thread that may wait.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to copy, somebody else copies, or nothing can be written.
+    fn hold(&self) -> Result<backup::Held, backup::HoldError> {
+        Err(backup::HoldError::Nothing)
     }
 
     /// Bytes that wait to be written. Publishers are to be slowed down when it is a lot.

@@ -59,7 +59,7 @@ pub(in crate::store) enum CopyError {
 /// # Errors
 ///
 /// What sled or the operating system says. The copy is not to be relied on then.
-pub(super) fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<()> {
+pub(in crate::store) fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<()> {
     begin(folder)?;
     let wanted: u64 = snapshot.entries.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
     if folder_bytes(folder)? > (GROWTH_MAX * wanted).max(GROWN_BYTES_MIN) {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, StoreEvent};
 
-pub(super) use copy::{CopyError, make_last, marker, read};
+pub(super) use copy::{CopyError, make_last, marker, read, write as write_copy};
 pub(super) use snapshot::{Position, Snapshot};
 
 /// How long to wait after a checkpoint that failed: the disk may be full for a while.

@@ -33,6 +33,25 @@ pub enum FolderError {
         /// One of the things in it.
         found: String,
     },
+    /// A restore was cut off.
+    #[error(
+        "the data folder {} is not complete: restoring a backup into it was cut off; run 'warren restore' again, or remove the \
+         folder",
+        folder.display()
+    )]
+    Restoring {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is a broker's data in it.
+    #[error(
+        "the data folder {} holds a broker's data already; name a new folder with --data, or move this one away first",
+        folder.display()
+    )]
+    NotEmpty {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A later version of Warren wrote it.
     #[error(
         "the data folder {} has format {format}; this version of Warren reads format {FORMAT}: start the version that wrote \

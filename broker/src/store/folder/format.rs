@@ -16,6 +16,9 @@ const FORMAT_FILE: &str = "format";
 /// What the file is called until all of it is on the disk.
 const UNFINISHED_FILE: &str = "format.new";
 
+/// There while a backup is restored. Once there is a `format` it means nothing any more.
+const RESTORING_FILE: &str = "restoring";
+
 const TITLE: &str = "warren data folder";
 
 /// More than this and the file is something else.
@@ -66,6 +69,21 @@ pub(super) fn write(folder: &Path) -> Result<(), FolderError> {
     sync_folder(folder)
 }
 
+/// Marks an empty folder as one that a backup is being restored into.
+pub(super) fn write_restoring(folder: &Path) -> Result<(), FolderError> {
+    let path = folder.join(RESTORING_FILE);
+    let written = File::create(&path).and_then(|file| file.sync_all());
+    written.map_err(|source| FolderError::from_io("write", path, source))?;
+    sync_folder(folder)
+}
+
+/// Takes the mark away.
+pub(super) fn remove_restoring(folder: &Path) -> Result<(), FolderError> {
+    let path = folder.join(RESTORING_FILE);
+    fs::remove_file(&path).map_err(|source| FolderError::from_io("remove", path, source))?;
+    sync_folder(folder)
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -98,6 +116,9 @@ fn check_empty(folder: &Path) -> Result<Found, FolderError> {
     if names.iter().any(|name| name == FORMAT_FILE) {
         // Another broker has just made it. Whoever takes the lock looks again.
         return Ok(Found::None);
+    }
+    if names.iter().any(|name| name == RESTORING_FILE) {
+        return Err(FolderError::Restoring { folder: folder.to_owned() });
     }
     match names.iter().find(|name| !UNSUSPICIOUS.iter().any(|known| name == known)) {
         None => Ok(Found::None),

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use crate::store::checkpoint::{COPIES, Position, marker};
+use crate::store::checkpoint::{COPIES, Position, Snapshot, marker};
 use crate::store::recovery::{Copy, FoundCopy, read_copy};
 
 /// Where sled puts values that are too large for it.
@@ -45,6 +45,15 @@ impl CopyAt {
             _ => None,
         }
     }
+}
+
+/// What stands for the copies of the state in a backup.
+pub(super) fn of_backup(snapshot: &Snapshot) -> [CopyAt; 2] {
+    let Snapshot { sequence, position, .. } = *snapshot;
+    let found = [CopyState::Whole { sequence, position }, CopyState::Missing];
+    let mut copies = COPIES.map(|name| CopyAt { name, found: CopyState::Missing, blobs: 0 });
+    copies.iter_mut().zip(found).for_each(|(copy, found)| copy.found = found);
+    copies
 }
 
 /// Both copies in the data folder, and what is in those that are whole.

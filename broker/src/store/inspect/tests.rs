@@ -1,6 +1,6 @@
 //! Folders that a store has made, damaged in every way there is, and what is said of them.
 
-mod folder;
+pub(in crate::store) mod folder;
 
 use std::fs;
 

@@ -18,13 +18,13 @@ fn message(body: &[u8]) -> Message {
     Message::new("exchange", "key", &[0x10, 0, 2], true, body)
 }
 
-fn open(data: &Path) -> (LogStore, Restored) {
+pub(in crate::store) fn open(data: &Path) -> (LogStore, Restored) {
     let (store, restored) = LogStore::open(data, SyncMode::Always).expect("the store opens");
     store.on_durable(Box::new(|_| {}));
     (store, restored)
 }
 
-fn wait_durable(store: &LogStore, epoch: Epoch) {
+pub(in crate::store) fn wait_durable(store: &LogStore, epoch: Epoch) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while store.durable() < epoch {
         assert!(Instant::now() < deadline, "epoch {epoch:?} never became durable");
@@ -32,13 +32,21 @@ fn wait_durable(store: &LogStore, epoch: Epoch) {
     }
 }
 
-fn append(store: &LogStore, queue: QueueId, messages: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Epoch {
+pub(in crate::store) fn append(
+    store: &LogStore,
+    queue: QueueId,
+    messages: impl IntoIterator<Item = (u64, Vec<u8>)>,
+) -> Epoch {
     let mut messages = messages.into_iter().map(|(seq, body)| (Seq(seq), message(&body))).collect();
     store.append(queue, Kept::Durably, &mut messages)
 }
 
 /// Everything that a queue holds, by number.
-fn contents(store: &LogStore, restored: &Restored, queue: QueueId) -> BTreeMap<u64, Vec<u8>> {
+pub(in crate::store) fn contents(
+    store: &LogStore,
+    restored: &Restored,
+    queue: QueueId,
+) -> BTreeMap<u64, Vec<u8>> {
     let mut found = BTreeMap::new();
     let Some((range, count)) = restored.queues.get(&queue).and_then(|queue| queue.messages) else {
         return found;

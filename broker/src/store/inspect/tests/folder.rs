@@ -126,7 +126,7 @@ impl Folder {
     }
 }
 
-pub(super) fn define(store: &LogStore, id: QueueId, name: &str) {
+pub(in crate::store) fn define(store: &LogStore, id: QueueId, name: &str) {
     let declare = QueueDeclare { name: name.into(), durable: true, ..QueueDeclare::default() };
     let options = QueueOptions::from_declare("/", declare).unwrap();
     let definition = Definition::Queue { id, options, has_expirations: false };
