@@ -8,6 +8,7 @@ mod data;
 mod files;
 mod health;
 mod reload;
+mod restore;
 mod run;
 mod service;
 
@@ -55,6 +56,8 @@ enum Command {
     Health(health::HealthArgs),
     /// Look into the data folder of a broker that is not running
     Data(data::DataArgs),
+    /// Check a backup and make a data folder of it, for a broker that is not running
+    Restore(restore::RestoreArgs),
     /// Administer a running broker with rabbitmqctl's commands
     Ctl(Box<CtlArgs>),
     /// Print what makes a shell complete this command line
@@ -174,6 +177,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Config { .. }) => print(&config::effective(&loaded)),
         Some(Command::Health(args)) => health::check(&args, &loaded.config),
         Some(Command::Data(args)) => data::run(&args, &loaded.config.data),
+        Some(Command::Restore(args)) => restore::run(&args, &loaded.config.data),
         Some(Command::Ctl(_) | Command::Completions { .. } | Command::Manual { .. }) => {
             unreachable!("carried out above")
         }

@@ -5,6 +5,7 @@
 mod cli;
 mod ctl;
 mod logging;
+mod progress_bar;
 
 use std::process::ExitCode;
 

@@ -70,8 +70,16 @@ impl Broker {
         Self::on_port(lasting_port(), arguments)
     }
 
+    /// The same on a data folder that is there already.
+    pub fn warren_on(data: TempDir) -> Self {
+        Self::on_folder(data, 0, &[])
+    }
+
     fn on_port(listen: u16, arguments: &[&str]) -> Self {
-        let data = TempDir::new().expect("a temporary folder can be made");
+        Self::on_folder(TempDir::new().expect("a temporary folder can be made"), listen, arguments)
+    }
+
+    fn on_folder(data: TempDir, listen: u16, arguments: &[&str]) -> Self {
         let own = Own { data, listen, arguments: arguments.iter().map(|&text| text.to_owned()).collect() };
         let mut broker =
             Self { url: String::new(), port: 0, names: Mutex::default(), program: None, own: Some(own) };

@@ -3,6 +3,9 @@
 // Helpers of tests are tests, which clippy cannot know.
 #![allow(clippy::unwrap_used)]
 
+#[path = "ctl/backup.rs"]
+mod backup;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

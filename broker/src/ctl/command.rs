@@ -160,6 +160,8 @@ pub(super) enum Command {
     Reload,
     /// Print the settings that the broker runs with; local only
     Environment,
+    /// Copy all definitions and persistent messages to a new folder, for 'warren restore'; local only
+    Backup(Backup),
 }
 
 #[derive(Debug, Args)]
@@ -235,6 +237,15 @@ pub(super) struct CloseAllConnections {
     /// Milliseconds between two of them
     #[arg(long, default_value_t = 0)]
     pub(super) per_connection_delay: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// A folder that is not there or empty, on the broker's machine and writable for its user
+    pub(super) folder: PathBuf,
+    /// MiB a second at most; 0 for as fast as it goes
+    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    pub(super) rate: u32,
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,8 @@ pub(super) const SOFTWARE: u8 = 70;
 pub(super) const IO: u8 = 74;
 /// It took too long; later it may work.
 pub(super) const TEMPORARY: u8 = 75;
+/// Ctrl-C, as shells report it.
+pub(super) const INTERRUPTED: u8 = 130;
 /// The user may not do this.
 pub(super) const NO_PERMISSION: u8 = 77;
 

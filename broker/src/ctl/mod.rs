@@ -4,6 +4,7 @@
 //! way to a broker's inside that other clients lack. `cli.rs` calls it.
 
 mod api;
+mod backup;
 mod columns;
 mod command;
 mod connections;
@@ -277,6 +278,7 @@ fn execute_resource(session: &Session, command: &Command) -> Result<(), Failure>
         Command::Stop => node::stop(session),
         Command::Reload => node::reload(session),
         Command::Environment => node::environment(session),
+        Command::Backup(args) => backup::make(session, args),
         other => unreachable!("{other:?} is carried out by the functions above"),
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn environment(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn must_be_local(session: &Session) -> Result<(), Failure> {
+pub(super) fn must_be_local(session: &Session) -> Result<(), Failure> {
     if session.api.target().is_local() {
         return Ok(());
     }

@@ -23,6 +23,7 @@ const HEADERS: [(HeaderName, HeaderValue); 3] = [
 /// The routes below `/api`. A resource is a file in `routes` and a line here.
 pub(super) fn router(api: Api) -> Router {
     let resources = Router::new()
+        .merge(routes::backup::routes())
         .merge(routes::bindings::routes())
         .merge(routes::connections::routes())
         .merge(routes::exchanges::routes())

@@ -32,6 +32,7 @@ use crate::server::Broker;
 use crate::server::access::LoginRefused;
 use crate::server::shared::Shared;
 
+pub use crate::server::backups::{BackupOrder, BackupState, BackupView};
 pub(crate) use crate::server::events::NODE;
 pub use crate::server::sessions::Used;
 pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
@@ -107,6 +108,11 @@ impl Admin {
 }
 
 impl Admin {
+    /// The broker, to be kept by a thread of its own.
+    pub(super) fn shared_arc(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The broker.
     pub(super) fn shared(&self) -> &Shared {
         &self.shared

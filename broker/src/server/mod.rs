@@ -8,6 +8,7 @@ pub mod access;
 pub mod admin;
 mod admission;
 pub mod alarms;
+mod backups;
 mod census;
 mod connection;
 mod dead_letters;
@@ -44,7 +45,7 @@ mod vhost;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -275,6 +276,10 @@ impl Broker {
     /// connections that are left, and writes what the data folder does not have yet.
     pub async fn shutdown(mut self) {
         self.stop_accepting();
+        let (shared, grace) =
+            (self.shared.clone(), self.shared.running.read(|config| config.limits.shutdown_grace));
+        // The error says that the runtime stops.
+        let _ = tokio::task::spawn_blocking(move || shared.backups.close(grace)).await;
         if let Some(http) = self.http.take() {
             // It waits for what is being worked on. The error says that the runtime stops.
             let _ = tokio::task::spawn_blocking(|| http.stop()).await;
@@ -287,7 +292,6 @@ impl Broker {
         self.shared.close_all(&AmqpError::connection_forced(
             "broker forced connection closure with reason 'shutdown'",
         ));
-        let grace = self.shared.running.read(|config| config.limits.shutdown_grace);
         if tokio::time::timeout(grace, self.shared.all_gone()).await.is_err() {
             let connections = self.shared.connection_count();
             tracing::warn!(connections, "clients did not answer connection.close in time; dropping them");
@@ -316,6 +320,7 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stop_accepting();
+        self.shared.backups.close(Duration::ZERO);
         self.shared.kill_all();
     }
 }

@@ -14,6 +14,7 @@ use crate::error::AmqpError;
 use crate::server::access::AccessControl;
 use crate::server::admission::{Admission, AdmissionLimits};
 use crate::server::alarms::{Alarm, Alarms, Connected};
+use crate::server::backups::Backups;
 use crate::server::census::Census;
 use crate::server::dead_letters::DeadLetters;
 use crate::server::durable_waiters::DurableWaiters;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub(super) access: AccessControl,
     /// Who is connected as whom and where.
     pub(super) sessions: Sessions,
+    /// The backup that is being made.
+    pub(super) backups: Backups,
     /// How many connections there may be.
     pub(super) admission: Arc<Admission>,
     /// How many queues there may be.
@@ -116,6 +119,7 @@ impl Shared {
             running: Running::new(config),
             access,
             sessions: Sessions::default(),
+            backups: Backups::default(),
             census,
             store,
             histories: Arc::new(HistoryBudget::new(HISTORIES_PART, memory.clone())),

@@ -26,7 +26,7 @@ pub(crate) struct Seen {
 }
 
 /// The record of one connection, which is one publisher.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     pub(crate) publisher: u32,
     /// For messages of failures: what kind of publisher it is.

@@ -92,6 +92,11 @@ impl Load {
         Self { shared, threads: [reader, writer] }
     }
 
+    /// The record as it is now.
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.shared.lock().ledger.clone()
+    }
+
     /// The record, once the broker has ended the connection.
     pub(crate) fn finish(self) -> Ledger {
         for thread in self.threads {

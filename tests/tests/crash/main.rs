@@ -6,6 +6,7 @@
 // Helpers of tests are tests, which clippy cannot know.
 #![allow(clippy::unwrap_used)]
 
+mod backups;
 mod connection;
 mod ledger;
 mod load;

@@ -20,11 +20,12 @@ use crate::oracle::{Before, Delivered, Found, Known, Oracle, Tally};
 use crate::random::{Random, seed, setting};
 use crate::wire::Settle;
 
-const QUEUES: [&str; 4] = ["work", "fan-a", "fan-b", "fan-c"];
-const FANOUT: &str = "fan";
+pub(crate) const QUEUES: [&str; 4] = ["work", "fan-a", "fan-b", "fan-c"];
+pub(crate) const FANOUT: &str = "fan";
 
 /// The second is the fanout to three queues, one of which gets messages directly as well.
-const ROUTES: [Route; 3] = [(("", QUEUES[0]), &[0]), ((FANOUT, ""), &[1, 2, 3]), (("", QUEUES[1]), &[1])];
+pub(crate) const ROUTES: [Route; 3] =
+    [(("", QUEUES[0]), &[0]), ((FANOUT, ""), &[1, 2, 3]), (("", QUEUES[1]), &[1])];
 
 const WINDOWS: [usize; 3] = [1, 128, 10_000];
 
@@ -194,7 +195,8 @@ impl Trial {
         let mut connection = Connection::open(self.broker.port());
         connection.channel(MAIN);
         self.expect_definitions(&mut connection);
-        let looks: Vec<Look> = (0..QUEUES.len()).map(|queue| self.look_at(&mut connection, queue)).collect();
+        let looks: Vec<Look> =
+            (0..QUEUES.len()).map(|queue| look_at(self.messages, &mut connection, queue)).collect();
         let found: Vec<Vec<Found>> =
             looks.iter().map(|look| look.messages.iter().map(|(_, found)| *found).collect()).collect();
         let verdict = Oracle::new(&self.queues, ledgers).judge(&found);
@@ -235,30 +237,6 @@ impl Trial {
             connection.declare(MAIN, name, Lifetime::Durable).expect("a durable queue stays durable");
         }
         connection.declare_exchange(MAIN, FANOUT, "fanout", Lifetime::Durable).expect("and an exchange");
-    }
-
-    /// Takes everything out of a queue, without an acknowledgement.
-    fn look_at(&self, connection: &mut Connection, queue: Queue) -> Look {
-        let (name, channel) = (QUEUES[queue], channel_of(queue));
-        let count = connection.count(MAIN, name).unwrap();
-        connection.channel(channel);
-        connection.consume(channel, name);
-        let mut look = Look::default();
-        for place in 0..count {
-            let delivery = connection.delivery(channel);
-            match self.messages.identify(&delivery.content) {
-                Ok((id, Mode::Persistent)) => {
-                    look.messages.push((delivery.tag, Found { id, redelivered: delivery.redelivered }));
-                }
-                Ok((id, Mode::Transient)) => look.problems.push(format!("queue {name}: {id} is transient")),
-                Err(problem) => look.problems.push(format!("queue {name}, place {place}: {problem}")),
-            }
-        }
-        connection.cancel(channel);
-        if connection.get(MAIN, name, false).unwrap().is_some() {
-            look.problems.push(format!("queue {name} has more than the {count} messages it counted"));
-        }
-        look
     }
 
     /// Settles most of what was found, in any order.
@@ -327,12 +305,36 @@ impl Trial {
     }
 }
 
+/// Takes everything out of a queue, without an acknowledgement.
+pub(crate) fn look_at(messages: Messages, connection: &mut Connection, queue: Queue) -> Look {
+    let (name, channel) = (QUEUES[queue], channel_of(queue));
+    let count = connection.count(MAIN, name).unwrap();
+    connection.channel(channel);
+    connection.consume(channel, name);
+    let mut look = Look::default();
+    for place in 0..count {
+        let delivery = connection.delivery(channel);
+        match messages.identify(&delivery.content) {
+            Ok((id, Mode::Persistent)) => {
+                look.messages.push((delivery.tag, Found { id, redelivered: delivery.redelivered }));
+            }
+            Ok((id, Mode::Transient)) => look.problems.push(format!("queue {name}: {id} is transient")),
+            Err(problem) => look.problems.push(format!("queue {name}, place {place}: {problem}")),
+        }
+    }
+    connection.cancel(channel);
+    if connection.get(MAIN, name, false).unwrap().is_some() {
+        look.problems.push(format!("queue {name} has more than the {count} messages it counted"));
+    }
+    look
+}
+
 /// What was found in a queue.
 #[derive(Debug, Default)]
-struct Look {
+pub(crate) struct Look {
     /// With their delivery tags.
-    messages: Vec<(u64, Found)>,
-    problems: Vec<String>,
+    pub(crate) messages: Vec<(u64, Found)>,
+    pub(crate) problems: Vec<String>,
 }
 
 fn channel_of(queue: Queue) -> u16 {

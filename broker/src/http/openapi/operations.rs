@@ -219,5 +219,8 @@ const LOCAL: &[Operation] = &[
     post("/local/stop", One("Process"), "Stops the broker").by(Owner),
     post("/local/reload", One("Reloaded"), "Reads the configuration again").by(Owner),
     get("/local/environment", One("Environment"), "The settings").by(Owner),
+    post("/local/backup", Done, "Begins a backup").by(Owner).takes("NewBackup"),
+    get("/local/backup", One("Backup"), "How the backup gets on, or how the last one ended").by(Owner),
+    delete("/local/backup", "Gives the backup up that is being made").by(Owner),
     post("/local/authenticate", Done, "Checks a password").by(Owner).takes("Credentials"),
 ];

@@ -1,6 +1,7 @@
 //! The resources: one file each, with its paths, who may do what, and its JSON.
 
 pub(super) mod acting;
+pub(super) mod backup;
 pub(super) mod bindings;
 pub(super) mod connections;
 pub(super) mod definitions;
