@@ -68,6 +68,8 @@ def address():
 def innermost(error):
     """The cause of a failed connection: pika wraps it, often several times and without a text of its own."""
     inner = getattr(error, "exception", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+    # A connection that was tried several times, or at several addresses.
+    inner = inner or (getattr(error, "exceptions", None) or [None])[-1]
     return innermost(inner) if inner is not None else error
 
 

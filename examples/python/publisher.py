@@ -47,11 +47,13 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
-    def publish(self, exchange, routing_key, body, message_id=None, headers=None):
-        """Returns a future: done when the broker has taken responsibility, else `Away` or `Refused`. Never waits."""
+    def publish(self, exchange, routing_key, body, message_id=None, properties=None):
+        """Returns a future: done when the broker has taken responsibility, else `Away` or `Refused`. Never waits.
+
+        Without properties the message is persistent and has the message id given, or one made up."""
         future = Future()
-        properties = pika.BasicProperties(
-            delivery_mode=pika.DeliveryMode.Persistent, message_id=message_id or str(uuid.uuid4()), headers=headers
+        properties = properties or pika.BasicProperties(
+            delivery_mode=pika.DeliveryMode.Persistent, message_id=message_id or str(uuid.uuid4())
         )
         with self._lock:
             if self._channel is None:
@@ -89,7 +91,8 @@ class Publisher:
 
     def _ended(self, connection, reason):
         # Once for each reason, not each time it tries again.
-        text = str(innermost(reason))
+        cause = innermost(reason)
+        text = str(cause) or type(cause).__name__
         if text != self._last_reason and not self._stopping.is_set():
             say(f" [ ] No connection to the broker: {text}")
         self._last_reason = text
@@ -133,7 +136,9 @@ class Publisher:
             if isinstance(confirm, pika.spec.Basic.Nack):
                 future.set_exception(Refused("nacked: a queue is full"))
             elif message_id in self._returned:
-                self._returned.discard(message_id)
+                # Which of those without an id it was is not known, so all that follow count as returned.
+                if message_id is not None:
+                    self._returned.discard(message_id)
                 future.set_exception(Refused("returned: no queue gets this message"))
             else:
                 future.set_result(None)

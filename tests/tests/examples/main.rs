@@ -4,6 +4,7 @@
 //! That something does not arrive is proved without waiting: a later message that must arrive by the same queue has.
 
 mod applications;
+mod moving;
 mod reliable;
 
 use std::net::TcpListener;
