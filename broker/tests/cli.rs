@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use warren::engine::QueueId;
-use warren::engine::definitions::Definition;
+use warren::engine::definitions::{Definition, QueueNotes};
 use warren::engine::queue::{QueueDeclare, QueueOptions, Seq};
 use warren::store::folder::DataFolder;
 use warren::store::{Kept, LogStore, Store as _, SyncMode};
@@ -154,7 +154,7 @@ fn data_folder(path: &Path) {
     let (store, _) = LogStore::open(folder.path(), SyncMode::Always).expect("opens");
     let declare = QueueDeclare { name: "orders".into(), durable: true, ..QueueDeclare::default() };
     let options = QueueOptions::from_declare("/", declare).expect("is valid");
-    let definition = Definition::Queue { id: QueueId(1), options, has_expirations: false };
+    let definition = Definition::Queue { id: QueueId(1), options, notes: QueueNotes::default() };
     store.define(definition.key(), Some(definition.value()));
     let messages =
         (0..3).map(|seq| (Seq(seq), Message::new("", "orders", &[0, 0], true, b"to be found again")));

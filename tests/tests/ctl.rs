@@ -424,3 +424,64 @@ fn definitions_are_exported_to_a_private_file_and_make_another_broker_the_same()
     fs::write(&file, "{\"users\": [").unwrap();
     assert_eq!(ctl(other, &format!("import_definitions {path}")).code, 65);
 }
+
+#[test]
+fn messages_are_browsed_moved_and_deleted_and_queues_are_paused() {
+    let broker = Broker::warren(&[]);
+    let data = broker.data().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queues.json");
+    let queue = |name: &str| json!({"name": name, "vhost": "/", "durable": true, "auto_delete": false, "arguments": {}});
+    fs::write(&file, json!({"queues": [queue("here"), queue("there")]}).to_string()).unwrap();
+    ok(data, &format!("import_definitions {}", file.to_str().unwrap()));
+    for number in 0..6 {
+        let properties = format!("{{\"headers\":{{\"odd\":{}}}}}", number % 2 == 1);
+        ok(data, &format!("publish here body{number} --properties {properties}"));
+    }
+    let column = |arguments: &str, column: usize| -> Vec<String> {
+        let lines = ok(data, &format!("-s {arguments}"));
+        lines.lines().map(|line| line.split('\t').nth(column).unwrap().to_owned()).collect()
+    };
+    assert_eq!(column("browse here --count 2", 6), ["body0", "body1"]);
+    assert_eq!(column("browse here --from 4", 6), ["body4", "body5"]);
+    assert_eq!(column("browse here --after 2 --header odd=true", 6), ["body3", "body5"]);
+    assert_eq!(column("browse here --text y3 --body-bytes 4", 6), ["body"]);
+    assert_eq!(column("browse here --routing-key here --exchange amq.default --count 1", 0), ["0"]);
+    assert!(ok(data, "browse here --json --count 1").contains("\"redelivered\":false"));
+    assert_eq!(ctl(data, "browse nowhere").code, 69);
+    assert_eq!(ctl(data, "browse here --after x").code, 69);
+
+    assert_eq!(ok(data, "-q move here there --ids 1,3"), "2 messages moved\n");
+    assert_eq!(ok(data, "-q move here there --header odd=false --count 1"), "1 messages moved\n");
+    assert_eq!(column("browse there", 6), ["body1", "body3", "body0"]);
+    let done = ctl(data, "-q move here there --ids 1,5");
+    assert_eq!((done.code, &*done.out), (69, "1 messages moved\n"));
+    assert!(done.err.contains("not in the queue any more: 1"), "{done:?}");
+    let done = ctl(data, "-q move here amq.direct --to-exchange --to-key nobody --all");
+    assert_eq!((done.code, &*done.out), (69, "0 messages moved\n"));
+    assert_eq!(ok(data, "-q move here amq.topic --to-exchange --text nothing-like-it"), "0 messages moved\n");
+    for wrong in [
+        "move here there",
+        "delete_messages here",
+        "move here there --all --ids 1",
+        "delete_messages here --ids 1 --text x",
+    ] {
+        assert_eq!(ctl(data, wrong).code, 64, "{wrong}");
+    }
+    assert_eq!(ctl(data, "move here here --all").code, 69);
+    assert_eq!(ctl(data, "move here nowhere --all").code, 69);
+
+    assert_eq!(ok(data, "-q delete_messages here --ids 2"), "1 messages deleted\n");
+    assert_eq!(
+        ok(data, "delete_messages there --all --json"),
+        "{\"deleted\":4,\"gone\":0,\"not_found\":[]}\n"
+    );
+    assert_eq!(column("browse here", 6), ["body4"]);
+
+    assert_eq!(ok(data, "pause_queue here"), "Pausing queue 'here' in vhost '/' ...\n");
+    assert_eq!(ok(data, "-q list_queues name paused"), "name\tpaused\nhere\ttrue\nthere\tfalse\n");
+    assert_eq!(ok(data, "-s get here"), "");
+    assert_eq!(ok(data, "-q resume_queue here"), "");
+    assert!(ok(data, "get here").contains("\tbody4\t"));
+    assert_eq!(ctl(data, "pause_queue nowhere").code, 69);
+}

@@ -92,6 +92,7 @@ pub(super) const QUEUES: &[Column] = &[
     at("online", "node"),
     same("operator_policy"),
     within("owner_pid", "owner_pid_details", "name"),
+    same("paused"),
     at("pid", "node"),
     same("policy"),
     text("slave_pids", ""),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+pub(super) mod chosen;
+
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "snake_case")]
 pub(super) enum Command {
@@ -148,6 +150,16 @@ pub(super) enum Command {
     Publish(Publish),
     /// Take messages out of a queue, or look at them and put them back
     Get(Get),
+    /// Look at the messages of a queue without touching them
+    Browse(chosen::Browse),
+    /// Move messages of a queue to another queue or an exchange
+    Move(chosen::Move),
+    /// Delete chosen messages of a queue
+    DeleteMessages(chosen::Delete),
+    /// Have a queue give nobody messages, until resume_queue
+    PauseQueue { queue: String },
+    /// Have a paused queue give messages again
+    ResumeQueue { queue: String },
     /// Say how the broker is
     Status,
     /// Check that the broker answers

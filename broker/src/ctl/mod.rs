@@ -5,6 +5,7 @@
 
 mod api;
 mod backup;
+mod chosen;
 mod columns;
 mod command;
 mod connections;
@@ -272,6 +273,11 @@ fn execute_resource(session: &Session, command: &Command) -> Result<(), Failure>
         Command::ImportDefinitions { file, .. } => definitions::import(session, file.as_deref()),
         Command::Publish(args) => messages::publish(session, args),
         Command::Get(args) => messages::get(session, args),
+        Command::Browse(args) => chosen::browse(session, args),
+        Command::Move(args) => chosen::move_to(session, args),
+        Command::DeleteMessages(args) => chosen::delete(session, args),
+        Command::PauseQueue { queue } => queues::set_paused(session, queue, "pause"),
+        Command::ResumeQueue { queue } => queues::set_paused(session, queue, "resume"),
         Command::Status => node::status(session),
         Command::Ping => node::ping(session),
         Command::AwaitStartup => node::await_startup(session),

@@ -1,5 +1,7 @@
 //! Commands that empty and delete queues.
 
+use serde_json::json;
+
 use super::Session;
 use super::command::DeleteQueue;
 use super::failure::{Failure, UNAVAILABLE, USAGE};
@@ -34,4 +36,13 @@ pub(super) fn delete(session: &Session, args: &DeleteQueue) -> Result<(), Failur
     session.api.call("DELETE", &path, None).map_err(missing)?;
     session.out.note(&format!("Queue was successfully deleted with {ready} ready messages"));
     Ok(())
+}
+
+/// `pause_queue` and `resume_queue`.
+pub(super) fn set_paused(session: &Session, queue: &str, action: &str) -> Result<(), Failure> {
+    let vhost = &session.vhost;
+    let doing = if action == "pause" { "Pausing" } else { "Resuming" };
+    session.out.banner(&format!("{doing} queue '{queue}' in vhost '{vhost}' ..."));
+    let done = session.api.post(&["queues", vhost, queue, "actions"], &json!({"action": action}));
+    done.map(drop).map_err(|failure| failure.if_not_found(UNAVAILABLE, "not_found"))
 }

@@ -49,11 +49,20 @@ pub enum Definition {
         id: QueueId,
         /// As declared; they name the vhost.
         options: QueueOptions,
-        /// Whether it was ever given a message that says itself when it expires. Then a start looks for them.
-        has_expirations: bool,
+        /// What was noted since.
+        notes: QueueNotes,
     },
     /// A binding.
     Binding(BindingDefinition),
+}
+
+/// What a start is to know of a queue beside what it was declared with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueNotes {
+    /// It was given a message that says itself when it expires. Then a start looks for them.
+    pub has_expirations: bool,
+    /// It gives nobody messages.
+    pub paused: bool,
 }
 
 /// A binding, with the names of its ends.
@@ -179,7 +188,7 @@ impl Definition {
             Self::Access(record) => record.value(),
             Self::Policy(policy) => value::policy(policy),
             Self::Exchange { vhost, options } => value::exchange(vhost, options),
-            Self::Queue { id, options, has_expirations } => value::queue(*id, options, *has_expirations),
+            Self::Queue { id, options, notes } => value::queue(*id, options, *notes),
             Self::Binding(binding) => value::binding(&binding.vhost, &binding.view()),
         }
     }
@@ -268,13 +277,16 @@ impl DefinitionChange {
     }
 
     pub(super) fn queue(id: QueueId, options: &QueueOptions) -> Self {
-        Self { key: key::queue(&options.vhost, &options.name), value: Some(value::queue(id, options, false)) }
+        Self {
+            key: key::queue(&options.vhost, &options.name),
+            value: Some(value::queue(id, options, QueueNotes::default())),
+        }
     }
 
-    /// A durable queue got its first message that says itself when it expires.
+    /// What is noted about a durable queue has changed.
     #[must_use]
-    pub fn queue_has_expirations(id: QueueId, options: &QueueOptions) -> Self {
-        Self { key: key::queue(&options.vhost, &options.name), value: Some(value::queue(id, options, true)) }
+    pub fn queue_noted(id: QueueId, options: &QueueOptions, notes: QueueNotes) -> Self {
+        Self { key: key::queue(&options.vhost, &options.name), value: Some(value::queue(id, options, notes)) }
     }
 
     pub(super) fn binding(vhost: &str, binding: &BindingView<'_>) -> Self {

@@ -14,6 +14,7 @@ use levels::Levels;
 use ready::{ReadyMessage, held_bytes};
 use unacked::{UnackedMessage, UnackedMessages};
 
+mod browse;
 mod consumers;
 mod deadlines;
 mod death;
@@ -31,6 +32,7 @@ mod survey;
 mod timeouts;
 mod unacked;
 
+pub use browse::{Browsed, Claimed, Found, MessageId, NoMessageId, Stretch, View};
 pub use effect::{Effect, Enqueued, NothingTaken, QueueCounters, Removed, SeqRange, Taken};
 pub use options::{QueueDeclare, QueueKind, QueueOptions, type_name};
 pub use paging::{PagedIn, PagedRange, Restored, WantedRange};
@@ -122,6 +124,10 @@ pub struct Queue {
     unacked: UnackedMessages,
     consumers: Consumers,
     memory_bytes: usize,
+    /// Messages that were taken out and are neither settled nor back.
+    claimed: u32,
+    /// Nobody gets messages.
+    paused: bool,
     deleted: bool,
     /// What a queue without limits and deadlines has no use for.
     extras: Option<Box<Extras>>,
@@ -136,6 +142,8 @@ impl Queue {
             unacked: UnackedMessages::default(),
             consumers: Consumers::new(options.single_active_consumer),
             memory_bytes: 0,
+            claimed: 0,
+            paused: false,
             deleted: false,
             extras: Extras::with(options.settings.clone()),
             options,
@@ -273,6 +281,18 @@ impl Queue {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.deleted
+    }
+
+    /// Whether nobody gets messages.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Lets nobody have messages from now on, or lets them again: dispatch afterwards. Messages come in, expire and are settled all
+    /// the same.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     /// What it was declared with.

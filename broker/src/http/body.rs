@@ -94,6 +94,16 @@ impl Sent {
         self.fields.get(name).filter(|value| !value.is_null())
     }
 
+    /// Refuses fields that nobody knows: a misspelt condition must not mean none.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.fields.keys().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                Err(ApiError::bad_request(format!("unknown field {name}: there are {}", known.join(", "))))
+            }
+        }
+    }
+
     /// The same of a field that has to be there.
     pub(super) fn need(&self, name: &str) -> Result<&Value, ApiError> {
         // RabbitMQ's text.

@@ -31,6 +31,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(routes::health::routes())
         .merge(routes::limits::routes())
         .merge(routes::local::routes())
+        .merge(routes::messages::routes())
         .merge(routes::node::routes())
         .merge(openapi::routes())
         .merge(routes::overview::routes())

@@ -2,6 +2,7 @@
 
 mod access;
 mod definitions;
+mod messages;
 mod parameters;
 mod resources;
 mod users;

@@ -4,8 +4,11 @@
 //! permitted is judged anew from the next method on, and who is deleted is disconnected.
 
 mod actor;
+mod browse;
+mod chosen;
 mod connections;
 mod definitions;
+mod filter;
 mod measures;
 mod node;
 mod overview;
@@ -32,12 +35,16 @@ use crate::server::Broker;
 use crate::server::access::LoginRefused;
 use crate::server::shared::Shared;
 
+pub use crate::engine::queue::{MessageId, NoMessageId};
 pub use crate::server::backups::{BackupOrder, BackupState, BackupView};
 pub(crate) use crate::server::events::NODE;
 pub use crate::server::sessions::Used;
 pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
+pub use browse::{BROWSE_COUNT_MAX, Browse, BrowseFrom, BrowsedMessage, BrowsedMessages};
+pub use chosen::{CHOSEN_COUNT_MAX, CHOSEN_IDS_MAX, Choice, ChosenDone, MoveTarget};
 pub use connections::{ConnectionView, ConsumerView};
 pub use definitions::{DefinedBinding, VHostDefinitions};
+pub use filter::MessageFilter;
 pub use measures::{Measure, Windows};
 pub(super) use overview::Facts;
 pub use overview::{ListenerView, NodeView, OverviewView};

@@ -6,6 +6,7 @@
 
 mod batch;
 mod bindings;
+mod chosen;
 mod consume;
 mod internal;
 mod login;
@@ -43,6 +44,7 @@ use crate::store::Epoch;
 use crate::wire::message::Message;
 
 use batch::Batch;
+pub(super) use chosen::Moved;
 pub(super) use internal::publish_internally;
 use login::LoginState;
 use permit::HeldRights;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::engine::QueueId;
-use crate::engine::definitions::DefinitionChange;
+use crate::engine::definitions::{DefinitionChange, QueueNotes};
 use crate::engine::queue::{
     self, AckMode, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Enqueued, NothingTaken, Queue,
     QueueOptions, Removed, Restored, Seq, Taken,
@@ -29,6 +29,7 @@ use crate::store::{Epoch, Kept, Store};
 use crate::wire::message::Message;
 use crate::wire::properties::has_expiration;
 
+mod browse;
 mod dead;
 mod effects;
 mod limit;
@@ -38,6 +39,7 @@ mod staged;
 mod targets;
 mod timing;
 
+pub(super) use browse::Claims;
 use dead::Dead;
 pub(super) use dead::DeadMessage;
 use effects::with_delivery_count;
@@ -199,13 +201,14 @@ impl SharedQueue {
         options: Arc<QueueOptions>,
         backing: Backing,
         restored: &[Restored],
-        has_expirations: bool,
+        notes: QueueNotes,
     ) -> QueueHandle {
         let queue = Queue::restore(options.clone(), restored);
         let handle = Self::with_queue(id, options, backing, queue);
         {
             let mut state = handle.state.lock();
-            (state.kept, state.has_expirations) = (true, has_expirations);
+            (state.kept, state.has_expirations) = (true, notes.has_expirations);
+            state.queue.set_paused(notes.paused);
             handle.request_survey(&mut state);
         }
         handle
@@ -286,7 +289,7 @@ impl SharedQueue {
                 let stored = self.options.durable && message.is_persistent() && !deleted;
                 if stored && has_expiration(message.properties()) && !*has_expirations {
                     *has_expirations = true;
-                    self.note_expirations();
+                    self.note(QueueNotes { has_expirations: true, paused: queue.is_paused() });
                 }
                 let kept = stored.then(|| message.clone());
                 match (queue.enqueue(message, now_ms, targets, effects), kept) {
@@ -319,10 +322,10 @@ impl SharedQueue {
         })
     }
 
-    /// Makes the queue's definition say, durably before the message itself, that a start is to look for expirations.
+    /// Makes the queue's definition say what a start is to know, durably before messages that are appended afterwards.
     #[cold]
-    fn note_expirations(&self) {
-        let DefinitionChange { key, value } = DefinitionChange::queue_has_expirations(self.id, &self.options);
+    fn note(&self, notes: QueueNotes) {
+        let DefinitionChange { key, value } = DefinitionChange::queue_noted(self.id, &self.options, notes);
         self.backing.store.define(key, value);
     }
 

@@ -173,12 +173,11 @@ fn restore_one(
             Ok(())
         }
         Definition::Exchange { options, .. } => registry.topology.restore_exchange(options),
-        Definition::Queue { id, options, has_expirations } => {
+        Definition::Queue { id, options, notes } => {
             let options = Arc::new(registry.topology.with_policies(options));
             let levels = 0..=options.highest_level();
             let messages: Vec<_> = levels.map(|level| restored_queue(restored, id.of_level(level))).collect();
-            let queue =
-                SharedQueue::restore(id, options.clone(), shared.backing(), &messages, has_expirations);
+            let queue = SharedQueue::restore(id, options.clone(), shared.backing(), &messages, notes);
             registry.topology.restore_queue(options, queue)
         }
         Definition::Binding(binding) => registry.topology.restore_binding(binding),

@@ -120,6 +120,46 @@ fn plan(
     (up_to, lanes, returned)
 }
 
+/// Passes over messages by the index alone, see [`super::Store::skip`].
+pub(super) fn skip(core: &Core, queue: QueueId, from: Seq, to: Seq, count: u64) -> (u64, Seq) {
+    let index = core.index.lock();
+    let Some(queue) = index.queue(queue) else { return (0, Seq(to.0 + 1)) };
+    let lanes = [&queue.durable, &queue.until_restart];
+    let live_in = |first, last| lanes.iter().map(|lane| lane.live_in(first, last)).sum::<u64>();
+    let (mut cursor, mut left) = (from.0, count);
+    while left > 0 && cursor <= to.0 {
+        let nexts = lanes.map(|lane| lane.overlapping(cursor, to.0).next());
+        let Some(next) = nexts.into_iter().flatten().min_by_key(|extent| extent.last) else {
+            cursor = to.0 + 1;
+            break;
+        };
+        let last = next.last.min(to.0);
+        let live = live_in(cursor, last);
+        if live > left {
+            cursor = end_of(left, cursor, last, live_in);
+            left = 0;
+        } else {
+            left -= live;
+            cursor = last + 1;
+        }
+    }
+    (count - left, Seq(cursor))
+}
+
+/// The number behind the first `count` messages from `first` on, of which there are more up to `last`.
+fn end_of(count: u64, first: u64, last: u64, live_in: impl Fn(u64, u64) -> u64) -> u64 {
+    let (mut low, mut high) = (first, last);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if live_in(first, middle) < count {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low + 1
+}
+
 /// Reads the unsettled messages of an extent whose numbers lie in `wanted`, both ends included.
 ///
 /// # Errors

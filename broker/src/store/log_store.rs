@@ -228,6 +228,10 @@ impl Store for LogStore {
         backup::hold(&self.core)
     }
 
+    fn skip(&self, queue: QueueId, from: Seq, to: Seq, count: u64) -> (u64, Seq) {
+        load::skip(&self.core, queue, from, to, count)
+    }
+
     fn backlog_bytes(&self) -> usize {
         self.core.backlog_bytes()
     }

@@ -163,6 +163,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         Err(backup::HoldError::Nothing)
     }
 
+    /// Passes over up to `count` messages of `queue`, from number `from` to at most `to`, without reading any. Says how many, and the
+    /// number to go on with. They must have been written.
+    fn skip(&self, queue: QueueId, from: Seq, to: Seq, count: u64) -> (u64, Seq) {
+        let _ = (queue, to, count);
+        (0, from)
+    }
+
     /// Bytes that wait to be written. Publishers are to be slowed down when it is a lot.
     fn backlog_bytes(&self) -> usize {
         0

@@ -3,5 +3,6 @@
 mod access;
 mod client;
 mod frame;
+mod messages;
 mod rabbitmqadmin;
 mod resources;

@@ -24,7 +24,7 @@ fn exchange(name: &str, kind: &str, arguments: &FieldTable) -> Definition {
 fn queue(id: u64, name: &str, arguments: FieldTable) -> Definition {
     let declare = QueueDeclare { name: name.into(), durable: true, arguments, ..QueueDeclare::default() };
     let options = QueueOptions::from_declare("/", declare).unwrap();
-    Definition::Queue { id: QueueId(id), options, has_expirations: false }
+    Definition::Queue { id: QueueId(id), options, notes: QueueNotes::default() }
 }
 
 fn binding(source: &str, destination: BoundTo, routing_key: &str, arguments: FieldTable) -> Definition {

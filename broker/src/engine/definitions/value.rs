@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use amq_protocol::types::FieldTable;
 use serde::{Deserialize, Serialize};
 
-use super::{BindingDefinition, BoundTo, Definition};
+use super::{BindingDefinition, BoundTo, Definition, QueueNotes};
 use crate::engine::QueueId;
 use crate::engine::exchange::ExchangeOptions;
 use crate::engine::policy::{Policy, PolicyDeclare, PolicyKind};
@@ -54,6 +54,8 @@ enum Stored<'a> {
         arguments: String,
         #[serde(default, skip_serializing_if = "is_false")]
         has_expirations: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        paused: bool,
     },
     Policy(StoredPolicy<'a>),
     OperatorPolicy(StoredPolicy<'a>),
@@ -105,7 +107,8 @@ pub(super) fn exchange(vhost: &str, options: &ExchangeOptions) -> Vec<u8> {
     })
 }
 
-pub(super) fn queue(id: QueueId, options: &QueueOptions, has_expirations: bool) -> Vec<u8> {
+pub(super) fn queue(id: QueueId, options: &QueueOptions, notes: QueueNotes) -> Vec<u8> {
+    let QueueNotes { has_expirations, paused } = notes;
     encode(Stored::Queue {
         id: id.0,
         vhost: (&*options.vhost).into(),
@@ -113,6 +116,7 @@ pub(super) fn queue(id: QueueId, options: &QueueOptions, has_expirations: bool) 
         auto_delete: options.auto_delete,
         arguments: table_text(&options.arguments),
         has_expirations,
+        paused,
     })
 }
 
@@ -152,7 +156,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Definition, String> {
             .map_err(|error| error.to_string())?;
             Ok(Definition::Exchange { vhost: vhost.into_owned(), options })
         }
-        Stored::Queue { id, vhost, name, auto_delete, arguments, has_expirations } => {
+        Stored::Queue { id, vhost, name, auto_delete, arguments, has_expirations, paused } => {
             let declare = QueueDeclare {
                 name: name.into_owned(),
                 durable: true,
@@ -162,7 +166,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Definition, String> {
             };
             let options =
                 QueueOptions::from_declare(vhost.into_owned(), declare).map_err(|error| error.to_string())?;
-            Ok(Definition::Queue { id: QueueId(id), options, has_expirations })
+            Ok(Definition::Queue { id: QueueId(id), options, notes: QueueNotes { has_expirations, paused } })
         }
         Stored::Binding { vhost, source, destination, routing_key, arguments } => {
             Ok(Definition::Binding(BindingDefinition {

@@ -12,7 +12,7 @@ pub(super) const EXPIRED_PER_CALL: usize = 1000;
 impl Queue {
     /// Delivers until no message is ready in memory or no consumer can take one: message by message to the consumers of
     /// the highest priority that has an eligible one, in turn. Messages of the highest level first. What is due is given up
-    /// before, and what is too much after that.
+    /// before, and what is too much after that. A paused queue delivers nothing.
     pub fn dispatch(
         &mut self,
         now_ms: u64,
@@ -24,7 +24,7 @@ impl Queue {
             return;
         }
         let mut delivered = None;
-        loop {
+        while !self.paused {
             let level = self.levels.top();
             if !self.levels.at(level).ready.has_next() {
                 break;
@@ -46,7 +46,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// If there is none, or it is not in memory.
+    /// If there is none or the queue is paused, or it is not in memory.
     pub fn take(
         &mut self,
         ack_mode: AckMode,
@@ -57,6 +57,9 @@ impl Queue {
         let mut level = self.levels.top();
         while self.gave_up_head(level, now_ms, effects) {
             level = self.levels.top();
+        }
+        if self.paused {
+            return Err(NothingTaken::Empty);
         }
         let Some(entry) = self.pop(level) else {
             let empty = self.levels.len() == 0;

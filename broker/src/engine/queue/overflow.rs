@@ -51,6 +51,7 @@ impl Queue {
         if due || self.exceeds(1, body_bytes) {
             self.dispatch(now_ms, gate, effects);
             if self.levels.len() == 0
+                && !self.paused
                 && (due || self.exceeds(1, body_bytes))
                 && let Some(turn) = self.consumers.next(gate)
             {

@@ -91,7 +91,11 @@ impl Queue {
 
     /// Drops messages of a level from memory, which stay ready. Everything that the store keeps of this level up to `written`
     /// can be loaded. The first `keep_front_bytes` stay, and all before what is paged already.
+    /// None while messages are claimed: those could not be put back.
     pub fn page_out(&mut self, level: u8, written: Seq, keep_front_bytes: usize) -> Removed {
+        if self.claimed > 0 {
+            return Removed::default();
+        }
         let level = self.levels.at_mut(level);
         let out = level.ready.page_out(level.never_delivered, written, keep_front_bytes);
         self.memory_bytes -= out.bytes;

@@ -40,6 +40,20 @@ pub(super) enum Departed {
     NotThere,
 }
 
+/// The number of a message, itself, and how often it came back.
+type Looked = (Seq, Message, u16);
+
+/// Some of the waiting messages, in order.
+#[derive(Debug)]
+pub(super) enum ReadyStretch {
+    /// In memory. Looked at up to this number.
+    Memory { entries: Vec<Looked>, up_to: Seq },
+    /// Not in memory: the numbers of the next ones. The store may keep fewer.
+    Paged(Vec<SeqRange>),
+    /// None.
+    End,
+}
+
 impl ReadyMessage {
     fn body_bytes(&self) -> u64 {
         self.message.body().len() as u64
@@ -138,6 +152,46 @@ impl ReadyMessages {
             returned.iter().for_each(|entry| paging.count_returned(entry));
         }
         self.front.put_back_all(returned);
+    }
+
+    /// Looks at up to `max` messages behind `after`, or else from the first one, and passes over `skip` of those in memory.
+    pub(super) fn look(&self, after: Option<Seq>, skip: &mut u64, max: usize) -> ReadyStretch {
+        if let Some((entries, up_to)) = self.front.look(after, skip, max) {
+            return ReadyStretch::Memory { entries, up_to };
+        }
+        let Some(paging) = &self.paging else { return ReadyStretch::End };
+        let ranges = paging.ranges_behind(after);
+        if !ranges.is_empty() {
+            return ReadyStretch::Paged(ranges);
+        }
+        match paging.tail.look(after, skip, max) {
+            Some((entries, up_to)) => ReadyStretch::Memory { entries, up_to },
+            None => ReadyStretch::End,
+        }
+    }
+
+    /// Puts a message back that was removed, if nothing has left memory since. Tells what it occupies now.
+    pub(super) fn return_claimed(&mut self, entry: ReadyMessage) -> usize {
+        let (body_bytes, held) = (entry.body_bytes(), held_bytes(&entry.message));
+        if !entry.stored {
+            // It may lie among those of which that was noted while it was away.
+            self.all_stored = None;
+        }
+        match &mut self.paging {
+            Some(paging) if entry.seq > paging.range.last => paging.tail.put_back(entry),
+            Some(paging) if entry.seq >= paging.range.first => {
+                if paging.take_back(entry.seq, body_bytes) {
+                    self.body_bytes += body_bytes;
+                }
+                return 0;
+            }
+            _ => {
+                self.put_back(entry);
+                return held;
+            }
+        }
+        self.body_bytes += body_bytes;
+        held
     }
 
     /// What those in memory occupy.

@@ -1,5 +1,6 @@
 //! The queue by named scenarios, and at random against naive models.
 
+mod browse;
 mod expiry;
 mod features;
 mod features_model;

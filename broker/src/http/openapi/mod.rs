@@ -132,6 +132,16 @@ fn parameters() -> Value {
         query("download", "what a browser calls the file", text()),
         query("if-unused", "not if it is used", flag()),
         query("if-empty", "not if there are messages in it", flag()),
+        query("from", "how many messages to pass over", json!({"type": "integer", "minimum": 0})),
+        query("after", "begin behind the message with this id", text()),
+        query("count", "at most so many", json!({"type": "integer", "minimum": 1, "maximum": 1000})),
+        query("header", "only with this header: NAME or NAME=VALUE; can be repeated", text()),
+        query("text", "only with this in the body", text()),
+        query("exchange", "only published to this exchange", text()),
+        query("routing_key", "only with this routing key", text()),
+        query("message_id", "only with this message_id", text()),
+        query("max_body_bytes", "bytes of each body to show", json!({"type": "integer", "minimum": 0})),
+        query("encoding", "of bodies", json!({"enum": ["auto", "base64"]})),
     ]
     .into_iter()
     .collect();

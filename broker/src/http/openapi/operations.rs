@@ -33,6 +33,20 @@ const ONE_DATA_PAST: &[&str] = &[
     "data_rates_incr",
 ];
 
+/// Which messages are looked at, and how much is shown of them.
+const BROWSE: &[&str] = &[
+    "from",
+    "after",
+    "count",
+    "header",
+    "text",
+    "exchange",
+    "routing_key",
+    "message_id",
+    "max_body_bytes",
+    "encoding",
+];
+
 /// All resources.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
     [NODE, HEALTH, CONNECTIONS, TOPOLOGY, QUEUES, USERS, VHOSTS, POLICIES, PARAMETERS, LOCAL]
@@ -132,10 +146,17 @@ const QUEUES: &[Operation] = &[
     delete("/queues/{vhost}/{name}", "Deletes a queue").by(Entered).with(&["if-unused", "if-empty"]),
     get("/queues/{vhost}/{name}/bindings", List("Binding"), "What leads to it").by(Seen),
     delete("/queues/{vhost}/{name}/contents", "Purges a queue").by(Entered),
-    post("/queues/{vhost}/{name}/actions", Done, "Synchronises mirrors: there are none")
-        .by(Entered)
-        .takes("Action"),
+    post("/queues/{vhost}/{name}/actions", Done, "Pauses or resumes a queue").by(Entered).takes("Action"),
     post("/queues/{vhost}/{name}/get", List("Message"), "Gets messages").by(Entered).takes("Get"),
+    get("/queues/{vhost}/{name}/messages", One("Browsed"), "Looks at messages without touching them")
+        .by(Entered)
+        .with(BROWSE),
+    post("/queues/{vhost}/{name}/messages/delete", One("ChosenDone"), "Deletes chosen messages")
+        .by(Entered)
+        .takes("Choice"),
+    post("/queues/{vhost}/{name}/messages/move", One("ChosenDone"), "Moves chosen messages")
+        .by(Entered)
+        .takes("Move"),
 ];
 
 const USERS: &[Operation] = &[

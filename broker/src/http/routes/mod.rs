@@ -9,6 +9,7 @@ pub(super) mod exchanges;
 pub(super) mod health;
 pub(super) mod limits;
 pub(super) mod local;
+pub(super) mod messages;
 pub(super) mod node;
 pub(super) mod overview;
 pub(super) mod parameters;

@@ -6,7 +6,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::acting::{actor, arguments_in, check_name, number, see_vhost, told, vhosts_to_list};
 use super::bindings;
@@ -22,6 +22,7 @@ use crate::http::reply::{Done, Put};
 use crate::http::{table, time};
 use crate::server::admin::{Admin, EndKind, GotMessage, NODE, QueueView, Requeue};
 use crate::session::action::TopologyRequest;
+use crate::wire::message::Message;
 use crate::wire::properties;
 
 /// The most messages that one request gets.
@@ -54,6 +55,7 @@ impl Row for QueueView {
         out.add("operator_policy", || self.policies.operator_policy_name());
         out.add("effective_policy_definition", || self.policies.effective_definition().unwrap_or_default());
         out.add("state", || "running");
+        out.add("paused", || self.paused);
         out.add("consumers", || self.consumer_count);
         out.add("memory", || self.memory_bytes);
         out.add("message_bytes", || self.ready_bytes + self.unacked_bytes);
@@ -183,7 +185,7 @@ async fn purge(
     .await
 }
 
-/// `sync` and `cancel_sync` are about mirrors, which there are none of: they are done at once.
+/// `pause` and `resume` are Warren's own. `sync` and `cancel_sync` are about mirrors, which there are none of: they are done at once.
 async fn act(
     caller: Caller,
     State(api): State<Api>,
@@ -192,19 +194,21 @@ async fn act(
 ) -> Result<Done, ApiError> {
     let action = sent.need_text("action")?.to_owned();
     api.work(move |admin| {
-        existing(&caller, admin, &vhost, &name)?;
+        let mut actor = existing(&caller, admin, &vhost, &name)?;
         match action.as_str() {
             "sync" | "cancel_sync" => Ok(Done),
-            other => {
-                Err(ApiError::bad_request(format!("unknown action {other}: there are sync and cancel_sync")))
-            }
+            "pause" => actor.set_paused(&name, true).map(|()| Done).map_err(told),
+            "resume" => actor.set_paused(&name, false).map(|()| Done).map_err(told),
+            other => Err(ApiError::bad_request(format!(
+                "unknown action {other}: there are pause, resume, sync and cancel_sync"
+            ))),
         }
     })
     .await
 }
 
 /// Who acts on a queue that has to be there.
-fn existing(
+pub(super) fn existing(
     caller: &Caller,
     admin: &Admin,
     vhost: &str,
@@ -216,10 +220,22 @@ fn existing(
 
 /// How a payload is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
+pub(super) enum Encoding {
     /// As text if it is one.
     Auto,
     Base64,
+}
+
+impl Encoding {
+    pub(super) fn named(name: Option<&str>) -> Result<Self, ApiError> {
+        match name {
+            None | Some("auto") => Ok(Self::Auto),
+            Some("base64") => Ok(Self::Base64),
+            Some(other) => {
+                Err(ApiError::bad_request(format!("unknown encoding {other}: there are auto and base64")))
+            }
+        }
+    }
 }
 
 async fn get_messages(
@@ -235,15 +251,7 @@ async fn get_messages(
     let count = usize::try_from(count).unwrap_or_default();
     let truncate = number(&sent, "truncate")?.and_then(|bytes| usize::try_from(bytes).ok());
     let requeue = requeue_in(&sent)?;
-    let encoding = match sent.text("encoding")? {
-        None | Some("auto") => Encoding::Auto,
-        Some("base64") => Encoding::Base64,
-        Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "unknown encoding {other}: there are auto and base64"
-            )));
-        }
-    };
+    let encoding = Encoding::named(sent.text("encoding")?)?;
     api.work(move |admin| {
         let mut actor = existing(&caller, admin, &vhost, &name)?;
         let got = actor.get(&name, count, requeue).map_err(told)?;
@@ -263,7 +271,18 @@ fn requeue_in(sent: &Sent) -> Result<Requeue, ApiError> {
 }
 
 fn message_json(got: &GotMessage, encoding: Encoding, truncate: Option<usize>) -> Value {
-    let message = &got.message;
+    let mut fields = content_json(&got.message, encoding, truncate);
+    fields.insert("redelivered".to_owned(), got.redelivered.into());
+    fields.insert("message_count".to_owned(), got.remaining.into());
+    Value::Object(fields)
+}
+
+/// What is in a message, with so many bytes of its body.
+pub(super) fn content_json(
+    message: &Message,
+    encoding: Encoding,
+    truncate: Option<usize>,
+) -> Map<String, Value> {
     let body = message.body();
     let shown = &body[..truncate.unwrap_or(usize::MAX).min(body.len())];
     let (payload, encoded) = match (encoding, std::str::from_utf8(shown)) {
@@ -272,14 +291,13 @@ fn message_json(got: &GotMessage, encoding: Encoding, truncate: Option<usize>) -
     };
     let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let properties = table::to_json(&properties::to_table(message.properties()));
-    json!({
-        "payload_bytes": body.len(),
-        "redelivered": got.redelivered,
-        "exchange": name(message.exchange()),
-        "routing_key": name(message.routing_key()),
-        "message_count": got.remaining,
-        "properties": properties,
-        "payload": payload,
-        "payload_encoding": encoded,
-    })
+    let fields = [
+        ("payload_bytes", body.len().into()),
+        ("exchange", name(message.exchange()).into()),
+        ("routing_key", name(message.routing_key()).into()),
+        ("properties", properties),
+        ("payload", payload.into()),
+        ("payload_encoding", encoded.into()),
+    ];
+    fields.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect()
 }

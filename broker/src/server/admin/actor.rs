@@ -20,7 +20,7 @@ const GET_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A user in a virtual host. What it does passes the same checks in the same order as what comes over AMQP.
 #[derive(Debug)]
 pub struct Actor {
-    executor: Executor,
+    pub(super) executor: Executor,
 }
 
 /// A message to publish.
@@ -158,6 +158,18 @@ impl Actor {
         self.execute(Action::Settle(Settle { channel: CHANNEL, settlement, deliveries }))?;
         self.executor.end_round(|_, _, _| {});
         failed.map_or(Ok(got), Err)
+    }
+
+    /// Has a queue give nobody messages from now on, or again: consumers stay and `basic.get` finds nothing, while messages come in and
+    /// expire. A durable queue stays so over restarts. Needs what `queue.delete` needs.
+    ///
+    /// # Errors
+    ///
+    /// What a client would be told.
+    pub fn set_paused(&mut self, queue: &str, paused: bool) -> Result<(), AmqpError> {
+        self.executor.set_paused(queue, paused)?;
+        tracing::info!(queue, "an operator {} the queue", if paused { "paused" } else { "resumed" });
+        Ok(())
     }
 
     fn execute(&mut self, action: Action) -> Result<Option<Reply>, AmqpError> {

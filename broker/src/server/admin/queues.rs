@@ -37,6 +37,8 @@ pub struct QueueView {
     pub unacked_bytes: u64,
     /// What its messages occupy in memory.
     pub memory_bytes: u64,
+    /// Whether it gives nobody messages, because an operator wanted it so.
+    pub paused: bool,
     /// How many consumers it has.
     pub consumer_count: u32,
     /// Its consumers, if they were asked for.
@@ -142,6 +144,7 @@ fn view_of(
         ready_bytes: look.ready_bytes,
         unacked_bytes: look.unacked_bytes,
         memory_bytes: look.memory_bytes.try_into().unwrap_or(u64::MAX),
+        paused: look.paused,
         consumer_count: look.consumers,
         consumers: Vec::new(),
         idle_since_ms: past.and_then(QueueSeries::changed_ms).unwrap_or(look.made_ms),

@@ -15,6 +15,8 @@ pub(in crate::server) struct QueueLook {
     /// Of the bodies.
     pub(in crate::server) ready_bytes: u64,
     pub(in crate::server) unacked_bytes: u64,
+    /// Whether nobody gets messages.
+    pub(in crate::server) paused: bool,
     /// What its messages occupy.
     pub(in crate::server) memory_bytes: usize,
     /// Since it was declared or restored.
@@ -36,6 +38,7 @@ impl SharedQueue {
             consumers: queue.consumer_count(),
             ready_bytes: queue.ready_bytes(),
             unacked_bytes: queue.unacked_bytes(),
+            paused: queue.is_paused(),
             memory_bytes: queue.memory_bytes(),
             tally: *tally,
             ends: queue.counters(),

@@ -163,7 +163,7 @@ impl SharedQueue {
         }
     }
 
-    fn log_damaged(&self, damaged: &[Seq]) {
+    pub(super) fn log_damaged(&self, damaged: &[Seq]) {
         for seq in damaged {
             tracing::error!(queue = %self.options.name, message = seq.0, "a message is damaged and lost; its bytes are set aside");
         }

@@ -5,12 +5,15 @@
 
 use std::collections::VecDeque;
 
-use super::{ReadyMessage, held_bytes};
+use super::{Looked, ReadyMessage, held_bytes};
 use crate::engine::queue::{Seq, SeqRange};
 use crate::wire::message::Message;
 
 /// Below this capacity no memory is given back: a queue in use would allocate again at once.
 const CAPACITY_KEPT: usize = 16;
+
+/// Entries that one look goes over: nobody is to wait long for a queue's lock.
+const LOOK_MAX: usize = 4096;
 
 /// A message, or the place of one that has left from between others.
 #[derive(Debug)]
@@ -152,6 +155,32 @@ impl MessageList {
                 },
             );
         }
+    }
+
+    /// Number, message and returns of up to `max` messages behind `after`, or else from the first one, and the last number that was
+    /// looked at; passes over `skip` of them before. None if it came to the end without finding any.
+    pub(super) fn look(&self, after: Option<Seq>, skip: &mut u64, max: usize) -> Option<(Vec<Looked>, Seq)> {
+        let mut place = after.map_or(0, |after| self.entries.partition_point(|entry| entry.seq <= after));
+        if self.left == 0 {
+            let step = usize::try_from(*skip).unwrap_or(usize::MAX).min(self.entries.len() - place);
+            place += step;
+            *skip -= step as u64;
+        }
+        let (mut found, mut up_to) = (Vec::new(), None);
+        for entry in self.entries.range(place..).take(LOOK_MAX) {
+            if found.len() == max {
+                break;
+            }
+            up_to = Some(entry.seq);
+            let Some(message) = &entry.message else { continue };
+            if *skip > 0 {
+                *skip -= 1;
+            } else {
+                found.push((entry.seq, message.clone(), entry.returned));
+            }
+        }
+        let at_end = up_to == self.entries.back().map(|last| last.seq);
+        up_to.filter(|_| !at_end || !found.is_empty()).map(|up_to| (found, up_to))
     }
 
     /// The messages in order.

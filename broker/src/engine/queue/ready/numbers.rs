@@ -1,6 +1,7 @@
 //! [`Numbers`]: a set of sequence numbers, kept as ranges. Called by `Paging` only.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::engine::queue::{Seq, SeqRange};
 
@@ -43,12 +44,28 @@ impl Numbers {
         }
     }
 
-    /// The parts of a range that are not in it.
-    pub(super) fn gaps(&self, within: SeqRange) -> Vec<SeqRange> {
+    /// Removes a number; no if it is not in it.
+    pub(super) fn remove(&mut self, seq: Seq) -> bool {
+        let range = self.ranges.range(..=seq).next_back().map(|(first, last)| (*first, *last));
+        let Some((first, last)) = range.filter(|(_, last)| *last >= seq) else { return false };
+        self.ranges.remove(&first);
+        if first < seq {
+            self.ranges.insert(first, Seq(seq.0 - 1));
+        }
+        if seq < last {
+            self.ranges.insert(Seq(seq.0 + 1), last);
+        }
+        true
+    }
+
+    /// The parts of a range that are not in it, the first `max` of them.
+    pub(super) fn gaps(&self, within: SeqRange, max: usize) -> Vec<SeqRange> {
         let mut gaps = Vec::new();
         let mut next = within.first;
-        for (&first, &last) in &self.ranges {
-            if first > within.last {
+        let around = self.ranges.range(..=within.first).next_back();
+        let behind = self.ranges.range((Bound::Excluded(within.first), Bound::Unbounded));
+        for (&first, &last) in around.into_iter().chain(behind) {
+            if first > within.last || gaps.len() == max {
                 break;
             }
             if first > next {
@@ -56,7 +73,7 @@ impl Numbers {
             }
             next = next.max(Seq(last.0.saturating_add(1)));
         }
-        if next <= within.last {
+        if next <= within.last && gaps.len() < max {
             gaps.push(SeqRange { first: next, last: within.last });
         }
         gaps
@@ -80,10 +97,17 @@ mod tests {
         }
         let ranges: Vec<_> = numbers.ranges.iter().map(|(first, last)| (first.0, last.0)).collect();
         assert_eq!(ranges, [(1, 1), (3, 5), (8, 9)]);
+        assert!(numbers.remove(Seq(4)) && !numbers.remove(Seq(4)) && !numbers.remove(Seq(2)));
+        assert_eq!(numbers.gaps(range(3, 5), usize::MAX), [range(4, 4)]);
+        assert!(numbers.add(range(4, 4)));
         let found: Vec<u64> = (0..12).filter(|&seq| numbers.contains(Seq(seq))).collect();
         assert_eq!(found, [1, 3, 4, 5, 8, 9]);
-        assert_eq!(numbers.gaps(range(0, 10)), [range(0, 0), range(2, 2), range(6, 7), range(10, 10)]);
-        assert_eq!(numbers.gaps(range(4, 8)), [range(6, 7)]);
+        assert_eq!(
+            numbers.gaps(range(0, 10), usize::MAX),
+            [range(0, 0), range(2, 2), range(6, 7), range(10, 10)]
+        );
+        assert_eq!(numbers.gaps(range(4, 8), usize::MAX), [range(6, 7)]);
+        assert_eq!(numbers.gaps(range(0, 10), 2), [range(0, 0), range(2, 2)]);
     }
 
     #[test]
@@ -91,8 +115,8 @@ mod tests {
         let mut numbers = Numbers::default();
         assert!(numbers.add(range(2, 9)) && numbers.add(range(20, 21)));
         numbers.remove_up_to(Seq(4));
-        assert_eq!(numbers.gaps(range(0, 30)), [range(0, 4), range(10, 19), range(22, 30)]);
+        assert_eq!(numbers.gaps(range(0, 30), usize::MAX), [range(0, 4), range(10, 19), range(22, 30)]);
         numbers.remove_up_to(Seq(21));
-        assert_eq!(numbers.gaps(range(0, 30)), [range(0, 30)]);
+        assert_eq!(numbers.gaps(range(0, 30), usize::MAX), [range(0, 30)]);
     }
 }

@@ -9,6 +9,9 @@ use super::{Departed, Entry, MessageList, ReadyMessage, ReadyMessages, held_byte
 use crate::engine::queue::{PagedIn, PagedRange, Seq, SeqRange, Surveyed, WantedRange};
 use crate::wire::message::Message;
 
+/// Ranges of numbers that one look gives.
+const RANGES_LOOKED_AT: usize = 64;
+
 /// What follows the front while part of it is not in memory.
 #[derive(Debug)]
 pub(super) struct Paging {
@@ -51,8 +54,28 @@ impl Paging {
 
     pub(super) fn add_ranges(&self, ranges: &mut Vec<SeqRange>) {
         let paged = SeqRange { first: self.range.first, last: self.range.last };
-        self.gone.gaps(paged).into_iter().for_each(|part| super::add_range(ranges, part));
+        self.gone.gaps(paged, usize::MAX).into_iter().for_each(|part| super::add_range(ranges, part));
         self.tail.add_ranges(ranges);
+    }
+
+    /// The numbers behind `after` that may be messages, the first few ranges of them.
+    pub(super) fn ranges_behind(&self, after: Option<Seq>) -> Vec<SeqRange> {
+        let behind = after.map_or(Seq(0), |after| Seq(after.0.saturating_add(1)));
+        let first = self.range.first.max(behind);
+        if first > self.range.last {
+            return Vec::new();
+        }
+        self.gone.gaps(SeqRange { first, last: self.range.last }, RANGES_LOOKED_AT)
+    }
+
+    /// A message of the range that had gone is there again; whether the length of its body counts.
+    pub(super) fn take_back(&mut self, seq: Seq, body_bytes: u64) -> bool {
+        let was_gone = self.gone.remove(seq);
+        debug_assert!(was_gone, "{seq:?} had not gone");
+        self.range.count += u64::from(was_gone);
+        let counts = was_gone && !self.is_unknown(seq);
+        self.body_bytes += if counts { body_bytes } else { 0 };
+        counts
     }
 
     /// Adds messages that follow. What is missing between them was never handed out and is done all the same.
@@ -209,6 +232,7 @@ impl ReadyMessages {
             return Departed::NotThere;
         }
         paging.range.count = paging.range.count.saturating_sub(1);
+        let body_bytes = if paging.is_unknown(seq) { 0 } else { body_bytes };
         paging.body_bytes = paging.body_bytes.saturating_sub(body_bytes);
         self.body_bytes = self.body_bytes.saturating_sub(body_bytes);
         self.end_paging();

@@ -86,6 +86,8 @@ struct World {
     turn: u32,
     /// Prefetch; none for those that need no acknowledgement.
     consumers: Vec<(ConsumerId, Option<usize>)>,
+    /// Taken out, and neither settled nor back.
+    claims: Vec<(Claimed, Entry)>,
 }
 
 fn number_of(message: &Message) -> u64 {
@@ -110,6 +112,7 @@ impl World {
             loads: Vec::new(),
             turn: 0,
             consumers: Vec::new(),
+            claims: Vec::new(),
         }
     }
 
@@ -336,6 +339,10 @@ impl World {
     fn page_out(&mut self) {
         let keep_front_bytes = self.keep_front_bytes();
         let Some(written) = self.store.written() else { return };
+        if !self.claims.is_empty() {
+            assert_eq!(self.queue.page_out(0, Seq(written), keep_front_bytes).ready, 0);
+            return;
+        }
         let start = self.start_of_run(keep_front_bytes);
         let mut paged = 0;
         for entry in &mut self.ready[start..] {
@@ -367,7 +374,8 @@ impl World {
             }
             load.up_to = seq;
             // Only what is not in memory: else the queue still has it.
-            let damaged = seq <= last && self.random.one_in(60);
+            let claimed = self.claims.iter().any(|(_, entry)| entry.seq == seq);
+            let damaged = seq <= last && !claimed && self.random.one_in(60);
             if damaged { &mut load.damaged } else { &mut load.good }.push(seq);
         }
         self.loads.push(load);
@@ -403,12 +411,103 @@ impl World {
         self.paged = (!ended).then_some((up_to + 1, last));
     }
 
+    /// Everything there is, as looks of random sizes find it from `skip` on.
+    fn look(&mut self, skip: u64) -> Vec<Browsed> {
+        let (mut found, mut after, mut left) = (Vec::new(), None, skip);
+        loop {
+            let View { skipped, stretch } = self.queue.browse(after, left, 1 + self.random.below(40));
+            left -= skipped;
+            match stretch {
+                Stretch::End => return found,
+                Stretch::Memory { messages, up_to } => {
+                    after = Some(up_to);
+                    found.extend(messages);
+                }
+                Stretch::Paged { level, ranges, delivered_end } => {
+                    let kept =
+                        ranges.iter().flat_map(|range| self.store.kept.range(range.first.0..=range.last.0));
+                    let mut kept: Vec<_> = kept
+                        .map(|(&seq, (message, returned))| {
+                            let redelivered = *returned > 0 || seq < delivered_end.0;
+                            let id = MessageId { level, seq: Seq(seq) };
+                            Browsed { id, message: message.clone(), returned: *returned, redelivered }
+                        })
+                        .collect();
+                    let passed = kept.len().min(usize::try_from(left).unwrap());
+                    left -= passed as u64;
+                    found.extend(kept.drain(passed..));
+                    after = ranges.last().map(|range| MessageId { level, seq: range.last });
+                }
+            }
+        }
+    }
+
+    /// What is found is what is ready, in order, and what is in memory stays there.
+    fn browse(&mut self) {
+        let before = (self.queue.memory_bytes(), self.queue.ready_bytes(), self.queue.ready_count());
+        let skip = if self.random.one_in(3) { 0 } else { self.random.below(self.ready.len() + 3) };
+        let found = self.look(skip as u64);
+        let expected: Vec<_> = self.ready.iter().skip(skip).collect();
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!((found.id.seq.0, found.id.level), (expected.seq, 0));
+            assert_eq!(number_of(&found.message), expected.seq);
+            assert_eq!(found.redelivered, expected.returned > 0 || expected.seq < self.restored_end);
+        }
+        assert_eq!(before, (self.queue.memory_bytes(), self.queue.ready_bytes(), self.queue.ready_count()));
+    }
+
+    /// Takes out some messages from anywhere, some of them twice, and some that may have left.
+    fn claim(&mut self) {
+        let found = self.look(0);
+        for _ in 0..self.random.below(12).min(found.len()) {
+            let chosen = &found[self.random.below(found.len())];
+            // What is found to be damaged after it was read whole is nobody's concern here.
+            if self.loads.iter().any(|load| load.damaged.contains(&chosen.id.seq.0)) {
+                continue;
+            }
+            let place = self.ready.iter().position(|entry| entry.seq == chosen.id.seq.0);
+            match (self.queue.claim(chosen), place) {
+                (Some(claimed), Some(place)) => {
+                    assert_eq!(number_of(claimed.message()), chosen.id.seq.0);
+                    self.claims.push((claimed, self.ready.remove(place)));
+                }
+                (None, None) => {}
+                (claimed, place) => panic!("{claimed:?} at {place:?}"),
+            }
+        }
+        if !self.ready.iter().any(|entry| entry.paged) {
+            self.paged = None;
+        }
+    }
+
+    fn finish_claims(&mut self) {
+        for _ in 0..self.random.below(self.claims.len() + 1) {
+            let place = self.random.below(self.claims.len());
+            let (claimed, mut entry) = self.claims.swap_remove(place);
+            if self.random.one_in(2) {
+                let mut effects = Vec::new();
+                self.queue.settle_claimed([claimed], &mut effects);
+                assert_eq!(effects.len(), usize::from(entry.stored));
+                if entry.stored {
+                    self.store.settle(entry.seq);
+                }
+            } else {
+                self.queue.put_back([claimed]);
+                entry.paged = self.paged.is_some_and(|(first, last)| (first..=last).contains(&entry.seq));
+                self.ready.push(entry);
+                self.ready.sort_by_key(|entry| entry.seq);
+            }
+        }
+    }
+
     /// The broker ends and begins again with what is persistent.
     fn restart(&mut self) {
         if !self.durable() {
             return;
         }
         self.ready.extend(self.outstanding.drain(..).map(|outstanding| outstanding.entry));
+        self.ready.extend(self.claims.drain(..).map(|(_, entry)| entry));
         self.ready.sort_by_key(|entry| entry.seq);
         self.ready.retain(|entry| entry.message.is_persistent());
         self.ready.iter_mut().for_each(|entry| entry.paged = true);
@@ -439,11 +538,16 @@ impl World {
             58..64 => self.offer_candidates(),
             64..74 => self.write(),
             74..82 => self.page_out(),
-            82..90 => self.load(),
+            82..86 => self.load(),
+            86 => self.browse(),
+            87 => self.claim(),
+            88 => self.finish_claims(),
+            89 => self.load(),
             90..98 => self.page_in(),
             98 if self.random.one_in(4) => self.purge(),
+            98 => self.claim(),
             _ if self.random.one_in(4) => self.restart(),
-            _ => {}
+            _ => self.browse(),
         }
         assert_eq!(self.queue.ready_count() as usize, self.ready.len());
         assert_eq!(self.queue.unacked_count() as usize, self.outstanding.len());
@@ -454,7 +558,8 @@ impl World {
         let outstanding = || self.outstanding.iter().map(|outstanding| &outstanding.entry);
         let in_memory = self.ready.iter().filter(|entry| !entry.paged).chain(outstanding());
         assert_eq!(self.queue.memory_bytes(), in_memory.map(Entry::bytes).sum::<usize>());
-        let stored = self.ready.iter().chain(outstanding()).filter(|entry| entry.stored);
+        let claimed = self.claims.iter().map(|(_, entry)| entry);
+        let stored = self.ready.iter().chain(outstanding()).chain(claimed).filter(|entry| entry.stored);
         let mut stored: Vec<_> = stored.map(|entry| (entry.seq, entry.returned)).collect();
         stored.sort_unstable();
         let kept = self.store.kept.iter();
@@ -467,6 +572,9 @@ impl World {
     }
 
     fn drain(mut self) {
+        while !self.claims.is_empty() {
+            self.finish_claims();
+        }
         while !self.ready.is_empty() || !self.outstanding.is_empty() {
             self.settle();
             self.load();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::QueueId;
-use crate::engine::definitions::Definition;
+use crate::engine::definitions::{Definition, QueueNotes};
 use crate::engine::queue::{QueueDeclare, QueueOptions, Seq};
 use crate::store::checkpoint::{self, COPIES, Checkpoints, Snapshot};
 use crate::store::core::Core;
@@ -129,7 +129,7 @@ impl Folder {
 pub(in crate::store) fn define(store: &LogStore, id: QueueId, name: &str) {
     let declare = QueueDeclare { name: name.into(), durable: true, ..QueueDeclare::default() };
     let options = QueueOptions::from_declare("/", declare).unwrap();
-    let definition = Definition::Queue { id, options, has_expirations: false };
+    let definition = Definition::Queue { id, options, notes: QueueNotes::default() };
     store.define(definition.key(), Some(definition.value()));
 }
 
