@@ -10,9 +10,11 @@ mod broker;
 mod program;
 
 use std::env;
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,16 @@ pub fn built(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The program under test with these arguments, without the settings of the person who runs the tests.
+pub fn warren<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
+    let mut command = Command::new(built("warren"));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WARREN_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments);
+    command
 }
 
 /// The Python interpreter that has the clients' packages.

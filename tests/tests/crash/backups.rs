@@ -3,15 +3,13 @@
 //! `WARREN_BACKUP_ROUNDS` is how many rounds, `WARREN_BACKUP_SEED` repeats the random choices (not the timing).
 
 use std::collections::{HashMap, HashSet};
-use std::env;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use warren_tests::{Broker, built};
+use warren_tests::{Broker, warren};
 
 use crate::connection::{Connection, Lifetime};
 use crate::ledger::{Copy, Ledger, Settlement};
@@ -99,7 +97,7 @@ fn run_round(seed: u64, round: usize, random: &mut Random) -> usize {
     let before = now();
     let rate = ["0", "20"][random.index(2)];
     let data = broker.data().unwrap().as_os_str();
-    warren(&[
+    run(&[
         OsStr::new("ctl"),
         "--data".as_ref(),
         data,
@@ -146,18 +144,14 @@ fn plans(random: &mut Random) -> Vec<Plan> {
 fn restore(backup: &Path) -> TempDir {
     let restored = TempDir::new().unwrap();
     let data = restored.path().as_os_str();
-    warren(&[OsStr::new("restore"), backup.as_ref(), "--data".as_ref(), data]);
-    warren(&[OsStr::new("data"), "check".as_ref(), "--data".as_ref(), data]);
+    run(&[OsStr::new("restore"), backup.as_ref(), "--data".as_ref(), data]);
+    run(&[OsStr::new("data"), "check".as_ref(), "--data".as_ref(), data]);
     restored
 }
 
 /// Runs a command that has to work.
-fn warren(arguments: &[&OsStr]) {
-    let mut command = Command::new(built("warren"));
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WARREN_")) {
-        command.env_remove(name);
-    }
-    let done = command.args(arguments).output().unwrap();
+fn run(arguments: &[&OsStr]) {
+    let done = warren(arguments).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{arguments:?}: {out}{err}");
 }

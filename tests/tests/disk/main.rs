@@ -18,6 +18,7 @@ mod random;
 #[allow(dead_code)]
 #[path = "../../disk-shim/src/record.rs"]
 mod record;
+mod restoring;
 mod shim;
 mod shim_itself;
 mod slow_sync;
