@@ -23,6 +23,8 @@ use warren::config::{self, Sources};
 use warren::config::{ConfigError, Loaded};
 
 use crate::ctl::{self, CtlArgs};
+#[cfg(feature = "messages")]
+use crate::messages;
 
 /// Exit code for a command line or configuration that cannot be used, the same as clap's.
 const EXIT_USAGE: u8 = 2;
@@ -60,6 +62,9 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Administer a running broker with rabbitmqctl's commands
     Ctl(Box<CtlArgs>),
+    #[cfg(feature = "messages")]
+    #[command(flatten)]
+    Messages(messages::Command),
     /// Print what makes a shell complete this command line
     Completions {
         /// The shell
@@ -159,6 +164,10 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Manual { folder }) => return write_manual(folder),
         _ => {}
     }
+    #[cfg(feature = "messages")]
+    if let Some(Command::Messages(command)) = cli.command {
+        return messages::run(command);
+    }
     let names_folder = cli.settings.data.is_some();
     let sources = cli.settings.sources();
     if let Some(Command::Ctl(args)) = cli.command {
@@ -181,6 +190,8 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Ctl(_) | Command::Completions { .. } | Command::Manual { .. }) => {
             unreachable!("carried out above")
         }
+        #[cfg(feature = "messages")]
+        Some(Command::Messages(_)) => unreachable!("carried out above"),
         None => run::run(loaded.config, sources).unwrap_or_else(|error| {
             eprintln!("warren: {error:#}");
             ExitCode::FAILURE

@@ -5,6 +5,8 @@
 mod cli;
 mod ctl;
 mod logging;
+#[cfg(feature = "messages")]
+mod messages;
 mod progress_bar;
 
 use std::process::ExitCode;

@@ -9,7 +9,17 @@ pub(crate) fn of_bytes(what: &'static str) -> ProgressBar {
     let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     // The template is known to be one.
     let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let target =
-        if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    ProgressBar::with_draw_target(Some(0), target).with_style(style).with_message(what)
+    ProgressBar::with_draw_target(Some(0), target()).with_style(style).with_message(what)
+}
+
+/// A count of messages, and how many in a second. Shows nothing if standard error is no terminal.
+#[cfg(feature = "messages")]
+pub(crate) fn of_messages() -> ProgressBar {
+    let style = "{spinner} {human_pos} messages, {per_sec}";
+    let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::with_draw_target(None, target()).with_style(style)
+}
+
+fn target() -> ProgressDrawTarget {
+    if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
 }

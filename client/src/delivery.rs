@@ -133,6 +133,11 @@ impl<T> Delivery<T> {
         self.incoming.properties()
     }
 
+    /// The message as lapin has it.
+    pub fn lapin_delivery(&self) -> &LapinDelivery {
+        &self.incoming.delivery
+    }
+
     /// It is done: the broker forgets the message.
     ///
     /// # Errors

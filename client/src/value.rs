@@ -81,6 +81,13 @@ impl Value {
     }
 }
 
+/// As lapin has it.
+impl From<AMQPValue> for Value {
+    fn from(value: AMQPValue) -> Self {
+        Self::from_amqp(&value)
+    }
+}
+
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
         Self::Bool(value)

@@ -18,7 +18,7 @@ use super::options::{Replies, RpcOptions};
 use crate::delivery::Incoming;
 use crate::link::Link;
 use crate::value::short;
-use crate::{Connection, Error, Message, random};
+use crate::{Connection, Delivery, Error, Message, random};
 
 /// The name that stands for "to this channel" in brokers that know direct reply-to.
 const DIRECT: &str = "amq.rabbitmq.reply-to";
@@ -138,17 +138,32 @@ impl RpcClient {
         R: DeserializeOwned,
         E: DeserializeOwned,
     {
-        let message = Message::json(request)?.transient().expires_after(patience);
-        let incoming = match tokio::time::timeout(patience, self.exchange(queue, message)).await {
-            Ok(answer) => answer?,
-            Err(_) => Err(Error::NoAnswer { routing_key: queue.to_owned(), patience })?,
-        };
+        let incoming = self.exchange_within(patience, queue, Message::json(request)?).await?;
         answer::read(&incoming)
+    }
+
+    /// Calls a server that speaks anything but JSON. The answer is as the server sent it, needs no verdict, and is for you to
+    /// judge.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CallError::Failed`].
+    pub async fn request(&self, queue: &str, request: Message) -> Result<Delivery<Vec<u8>>, Error> {
+        let incoming = self.exchange_within(self.timeout, queue, request).await?;
+        Ok(Delivery::new(incoming.delivery.data.clone(), incoming))
     }
 
     /// How many calls wait for an answer.
     pub fn in_flight(&self) -> usize {
         self.calls.waiting().len()
+    }
+
+    async fn exchange_within(&self, patience: Duration, queue: &str, request: Message) -> Answer {
+        let message = request.transient().expires_after(patience);
+        match tokio::time::timeout(patience, self.exchange(queue, message)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::NoAnswer { routing_key: queue.to_owned(), patience }),
+        }
     }
 
     /// Sends a request, and waits for what comes back.
