@@ -48,8 +48,9 @@ fn is_let_in(access: &str, (credentials, tag, in_vhost): Kind) -> bool {
         "policymaker" => administers || tag == "policymaker",
         "sees the vhost" => monitors || (any && in_vhost),
         "permissions in the vhost" => any && in_vhost,
-        "policymaker with permissions in the vhost" => (administers || tag == "policymaker") && in_vhost,
-        "administrator with permissions in the vhost" => administers && in_vhost,
+        "policymaker with permissions in the vhost, or administrator" => {
+            administers || (tag == "policymaker" && in_vhost)
+        }
         "its user or monitoring" => owns || monitors,
         "its user or administrator" => owns || administers,
         other => panic!("x-access {other:?} is not known here"),

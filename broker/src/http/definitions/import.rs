@@ -1,7 +1,8 @@
 //! Reading definitions, RabbitMQ's own exports among them.
 //!
 //! All of it is read before any of it is done, so that what is malformed changes nothing. Then users, virtual hosts and what they may do
-//! come first and bindings last; what is there already stays as it is, except for users, permissions and policies, which are replaced.
+//! come first and bindings last; what is there already stays as it is, except for users, permissions and policies, which are replaced,
+//! and virtual hosts, which take what is said of them.
 
 use serde_json::{Map, Value};
 
@@ -88,18 +89,19 @@ pub(in crate::http) fn import(
     Ok(())
 }
 
+/// One that is there takes what is said of it, as in RabbitMQ, and keeps the rest.
 fn vhost(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
     let name = sent.need_text("name")?.to_owned();
-    let settings = match sent.get("metadata") {
-        Some(Value::Object(metadata)) => {
-            vhosts::settings_in(&Sent::from(metadata.clone()), VHostSettings::default())?
-        }
-        _ => VHostSettings::default(),
-    };
-    let settings = vhosts::settings_in(sent, settings)?;
+    let metadata = sent.get("metadata").and_then(Value::as_object);
+    let said = vhosts::SETTINGS.into_iter().filter_map(|setting| {
+        let value = sent.get(setting).or_else(|| metadata?.get(setting))?;
+        Some((setting.to_owned(), value.clone()))
+    });
+    let said = Sent::from(said.collect::<Map<_, _>>());
+    vhosts::settings_in(&said, VHostSettings::default())?;
     Ok(Some(Step::new(format!("vhost '{name}'"), move |admin| match admin.vhost(&name) {
-        Some(_) => Ok(()),
-        None => Ok(admin.add_vhost(&name, settings)?),
+        Some(known) => Ok(admin.set_vhost(&name, vhosts::settings_in(&said, VHostSettings::clone(&known))?)?),
+        None => Ok(admin.add_vhost(&name, vhosts::settings_in(&said, VHostSettings::default())?)?),
     })))
 }
 

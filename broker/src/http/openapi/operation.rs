@@ -21,10 +21,8 @@ pub(super) enum Access {
     Entered,
     /// Policymakers; of lists they see what they may.
     AnyPolicymaker,
-    /// Policymakers with permissions in the virtual host.
+    /// Policymakers with permissions in the virtual host, and administrators.
     Policymaker,
-    /// Administrators with permissions in the virtual host.
-    PolicyAdministrator,
     /// The user of the connection, and monitors.
     OwnOrMonitor,
     /// The user of the connection, and administrators.
@@ -43,8 +41,7 @@ impl Access {
             Self::Seen => "sees the vhost",
             Self::Entered => "permissions in the vhost",
             Self::AnyPolicymaker => "policymaker",
-            Self::Policymaker => "policymaker with permissions in the vhost",
-            Self::PolicyAdministrator => "administrator with permissions in the vhost",
+            Self::Policymaker => "policymaker with permissions in the vhost, or administrator",
             Self::OwnOrMonitor => "its user or monitoring",
             Self::OwnOrAdministrator => "its user or administrator",
         }

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 
 use super::operation::Access::{
-    AnyPolicymaker, Anyone, Caller, Entered, Monitor, OwnOrAdministrator, OwnOrMonitor, Owner,
-    PolicyAdministrator, Policymaker, Seen,
+    AnyPolicymaker, Anyone, Caller, Entered, Monitor, OwnOrAdministrator, OwnOrMonitor, Owner, Policymaker,
+    Seen,
 };
 use super::operation::Success::{Created, Done, List, One, Pages};
 use super::operation::{Operation, delete, get, post, put};
@@ -208,13 +208,9 @@ const POLICIES: &[Operation] = &[
     delete("/policies/{vhost}/{name}", "Removes a policy").by(Policymaker),
     get("/operator-policies", List("Policy"), "Operator policies").by(Caller),
     get("/operator-policies/{vhost}", List("Policy"), "Operator policies of a virtual host").by(Seen),
-    get("/operator-policies/{vhost}/{name}", One("Policy"), "An operator policy")
-        .by(Policymaker)
-        .with(&["columns"]),
-    put("/operator-policies/{vhost}/{name}", "Sets an operator policy")
-        .by(PolicyAdministrator)
-        .takes("NewOperatorPolicy"),
-    delete("/operator-policies/{vhost}/{name}", "Removes an operator policy").by(PolicyAdministrator),
+    get("/operator-policies/{vhost}/{name}", One("Policy"), "An operator policy").with(&["columns"]),
+    put("/operator-policies/{vhost}/{name}", "Sets an operator policy").takes("NewOperatorPolicy"),
+    delete("/operator-policies/{vhost}/{name}", "Removes an operator policy"),
 ];
 
 const PARAMETERS: &[Operation] = &[
@@ -224,10 +220,8 @@ const PARAMETERS: &[Operation] = &[
     get("/parameters/{component}/{vhost}/{name}", One("Parameter"), "A parameter")
         .by(Policymaker)
         .with(&["columns"]),
-    put("/parameters/{component}/{vhost}/{name}", "Sets limits or an operator policy")
-        .by(PolicyAdministrator)
-        .takes("NewParameter"),
-    delete("/parameters/{component}/{vhost}/{name}", "Removes a parameter").by(PolicyAdministrator),
+    put("/parameters/{component}/{vhost}/{name}", "Sets limits or an operator policy").takes("NewParameter"),
+    delete("/parameters/{component}/{vhost}/{name}", "Removes a parameter"),
     get("/global-parameters", List("GlobalParameter"), "Parameters of the broker").by(AnyPolicymaker),
     get("/global-parameters/{name}", One("GlobalParameter"), "A parameter of the broker")
         .by(AnyPolicymaker)

@@ -51,11 +51,15 @@ impl Row for BindingView {
 
 /// What tells a binding from others between the same two: its key, quoted, and a hash of its arguments if it has any.
 fn properties_key(view: &BindingView) -> String {
+    identity(view, quoted(&view.routing_key))
+}
+
+/// The same around a key that is written as it stands.
+fn identity(view: &BindingView, mut key: String) -> String {
     let no_arguments = view.arguments.inner().is_empty();
-    if view.routing_key.is_empty() && no_arguments {
+    if key.is_empty() && no_arguments {
         return "~".to_owned();
     }
-    let mut key = quoted(&view.routing_key);
     if !no_arguments {
         let hash = Sha256::digest(encode_table(&view.arguments));
         key.push('~');
@@ -235,8 +239,13 @@ async fn unbind(
     .await
 }
 
+/// By its `properties_key`. Some clients put that into a path as it is, so that its quotes are gone here; RabbitMQ finds the binding.
 fn find(bindings: Vec<BindingView>, key: &str) -> Result<BindingView, ApiError> {
-    bindings.into_iter().find(|binding| properties_key(binding) == key).ok_or_else(ApiError::not_found)
+    let at = bindings.iter().position(|binding| properties_key(binding) == key);
+    let at = at.or_else(|| {
+        bindings.iter().position(|binding| identity(binding, binding.routing_key.clone()) == key)
+    });
+    at.and_then(|at| bindings.into_iter().nth(at)).ok_or_else(ApiError::not_found)
 }
 
 #[cfg(test)]

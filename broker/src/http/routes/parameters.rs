@@ -129,16 +129,16 @@ fn seen(caller: &Caller, admin: &Admin, component: Option<&str>) -> Result<Vec<V
 /// The same in one virtual host.
 fn seen_in(caller: &Caller, admin: &Admin, component: &str, vhost: &str) -> Result<Vec<Value>, ApiError> {
     admin.vhost(vhost).ok_or_else(ApiError::not_found)?;
-    policies::permit(admin, caller, vhost)?;
+    policies::permit(admin, caller, PolicyKind::User, vhost)?;
     let all = all(admin, |of| of == vhost);
     Ok(all.iter().filter(|parameter| parameter.component == component).map(json_of).collect())
 }
 
-/// Lets those pass who may change operators' policies: administrators with permissions in the virtual host. RabbitMQ lets
-/// policymakers change by this way what it does not let them change by the other.
+/// Lets those pass who may change operators' policies: administrators. RabbitMQ lets policymakers change by this way what it does not
+/// let them change by the other.
 fn permit_change(caller: &Caller, admin: &Admin, vhost: &str) -> Result<(), ApiError> {
     admin.vhost(vhost).ok_or_else(|| ApiError::missing("vhost_not_found"))?;
-    policies::permit_change(admin, caller, PolicyKind::Operator, vhost)
+    policies::permit(admin, caller, PolicyKind::Operator, vhost)
 }
 
 const SORTED_BY: [&str; 3] = ["vhost", "component", "name"];

@@ -1,5 +1,5 @@
-//! `/api/policies` and `/api/operator-policies`. Policies are for policymakers, operator policies for administrators, both only in
-//! virtual hosts where they have permissions; lists are for all.
+//! `/api/policies` and `/api/operator-policies`. Policies are for policymakers in virtual hosts where they have permissions, and
+//! for administrators; operator policies for administrators only; lists are for all.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -63,25 +63,16 @@ pub(in crate::http) fn declare_in(sent: &Sent) -> Result<PolicyDeclare, ApiError
     Ok(declare)
 }
 
-/// Lets policymakers pass who have permissions in the virtual host.
-pub(super) fn permit(admin: &Admin, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
+/// Lets administrators pass, and policymakers in virtual hosts where they have permissions. Operators' policies are for administrators
+/// only. RabbitMQ asks for the same.
+pub(super) fn permit(admin: &Admin, caller: &Caller, kind: PolicyKind, vhost: &str) -> Result<(), ApiError> {
+    if kind == PolicyKind::Operator || caller.has(Tag::Administrator) {
+        return caller.administers();
+    }
     match caller.has(Tag::Policymaker) && caller.may_enter(admin, vhost) {
         true => Ok(()),
         false => Err(ApiError::not_authorised("User not authorised to access object")),
     }
-}
-
-/// The same for changes: operators' policies are changed by administrators.
-pub(super) fn permit_change(
-    admin: &Admin,
-    caller: &Caller,
-    kind: PolicyKind,
-    vhost: &str,
-) -> Result<(), ApiError> {
-    if kind == PolicyKind::Operator {
-        caller.administers()?;
-    }
-    permit(admin, caller, vhost)
 }
 
 async fn list(
@@ -107,7 +98,7 @@ async fn one(
     Path((vhost, name)): Path<(String, String)>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
-    permit(&api.admin, &caller, &vhost)?;
+    permit(&api.admin, &caller, kind, &vhost)?;
     let policy = api.admin.policy(kind, &vhost, &name).ok_or_else(ApiError::not_found)?;
     Ok(listing.one(json_of(&policy)))
 }
@@ -119,7 +110,7 @@ async fn put(
     Path((vhost, name)): Path<(String, String)>,
     sent: Sent,
 ) -> Result<Put, ApiError> {
-    permit_change(&api.admin, &caller, kind, &vhost)?;
+    permit(&api.admin, &caller, kind, &vhost)?;
     let declare = declare_in(&sent)?;
     api.work(move |admin| {
         let existed = admin.policy(kind, &vhost, &name).is_some();
@@ -135,6 +126,6 @@ async fn remove(
     Extension(kind): Extension<PolicyKind>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Done, ApiError> {
-    permit_change(&api.admin, &caller, kind, &vhost)?;
+    permit(&api.admin, &caller, kind, &vhost)?;
     api.work(move |admin| Ok(admin.delete_policy(kind, &vhost, &name).map(|()| Done)?)).await
 }

@@ -54,6 +54,10 @@ pub(in crate::http) fn metadata_of(settings: &VHostSettings) -> Map<String, Valu
     metadata
 }
 
+/// The names of settings in JSON.
+pub(in crate::http) const SETTINGS: [&str; 4] =
+    ["description", "tags", "default_queue_type", "protected_from_deletion"];
+
 /// Settings from JSON; what is not mentioned stays as it is in `settings`.
 pub(in crate::http) fn settings_in(
     sent: &Sent,

@@ -126,8 +126,7 @@ async fn policies_are_set_listed_and_deleted_with_rabbitmqs_json_and_texts() {
         assert!(answer.json["reason"].as_str().unwrap().starts_with("Validation failed\n\n"));
         let nowhere = format!("{path}/nope/p");
         let body = json!({"pattern": "a", "definition": {"max-length": 1}});
-        // Nobody has permissions in a virtual host that is not there.
-        assert_eq!(world.put(&nowhere, body).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(world.put(&nowhere, body).await, StatusCode::NOT_FOUND);
     }
 }
 

@@ -147,3 +147,14 @@ async fn definitions_are_for_administrators_only() {
         assert!(world.let_in(method.clone(), path, json!({})).await.is_empty(), "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn a_vhost_that_is_there_takes_what_definitions_say_of_it_and_keeps_the_rest() {
+    let world = World::new().await;
+    world.put("/api/vhosts/v", json!({"description": "old", "default_queue_type": "quorum"})).await;
+    let definitions = json!({"vhosts": [{"name": "v", "metadata": {"description": "new", "tags": ["a"]}}]});
+    let answer = world.call(Method::POST, "/api/definitions", definitions).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.json);
+    let vhost = world.get("/api/vhosts/v?columns=description,tags,default_queue_type").await;
+    assert_eq!(vhost, json!({"description": "new", "tags": ["a"], "default_queue_type": "quorum"}));
+}

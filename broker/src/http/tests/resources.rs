@@ -158,3 +158,22 @@ async fn the_overview_and_the_node_say_what_programs_ask_for() {
     }
     assert_eq!(world.delete("/api/connections/nobody").await, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_is_found_by_its_key_with_and_without_quotes() {
+    let world = World::new().await;
+    world.put("/api/queues/%2F/q", Value::Null).await;
+    let between = "/api/bindings/%2F/e/amq.topic/q/q";
+    for (routing_key, arguments) in [("a.#", json!({"x": 1})), ("a.#", json!({})), ("a b", json!({}))] {
+        let body = json!({"routing_key": routing_key, "arguments": arguments});
+        assert_eq!(world.call(Method::POST, between, body).await.status, StatusCode::CREATED);
+    }
+    for binding in world.get(between).await.as_array().unwrap() {
+        let key = binding["properties_key"].as_str().unwrap();
+        let quoted = key.replace('%', "%25");
+        for path in [format!("{between}/{key}"), format!("{between}/{quoted}")] {
+            assert_eq!(world.get(&path).await, *binding, "{path}");
+        }
+    }
+    assert_eq!(world.get(&format!("{between}/a%20b")).await["routing_key"], "a b");
+}
