@@ -157,6 +157,8 @@ const STEPS: &[(&str, &str)] = &[
     ("add_vhost shop", "Adding vhost \"shop\" ...\n"),
     ("add_vhost shop", "Adding vhost \"shop\" ...\n"),
     ("list_vhosts", "Listing vhosts ...\nname\n/\nshop\n"),
+    ("set_vhost_tags shop a b", "Setting tags for virtual host \"shop\" to [a, b] ...\n"),
+    ("-q list_vhosts name tags", "name\ttags\n/\t[]\nshop\t[a, b]\n"),
     ("list_vhosts name tracing", "Listing vhosts ...\nname\ttracing\n/\tfalse\nshop\tfalse\n"),
     (
         "set_permissions -p shop alex ^a .* ^b",
@@ -215,6 +217,7 @@ fn virtual_hosts_permissions_limits_and_policies_are_set_listed_and_cleared() {
     }
     for (arguments, code) in [
         ("delete_vhost shop", 65),
+        ("set_vhost_tags shop a", 65),
         ("list_permissions -p shop", 69),
         ("set_vhost_limits -p shop {}", 69),
         ("set_vhost_limits {bad", 69),
@@ -241,6 +244,16 @@ fn a_broker_that_is_not_there_is_said_to_be_unavailable() {
     assert_eq!(done.code, 68, "{done:?}");
     let done = ctl(folder.path(), "-t 0.2 await_startup");
     assert_eq!(done.code, 75, "{done:?}");
+}
+
+#[test]
+fn it_works_on_a_terminal_with_connected_clients_and_in_bash() {
+    let broker = Broker::warren(&[]);
+    let mut script = Command::new(python());
+    script.arg(clients().join("ctl_terminal.py")).env("AMQP_URL", broker.url());
+    script.env("WARREN", built("warren")).env("DATA", broker.data().unwrap());
+    let lines = Program::start("ctl_terminal.py", &mut script).succeed();
+    assert_eq!(lines.iter().filter(|line| line.starts_with("PASS ")).count(), 5, "{lines:?}");
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub(super) enum Command {
     AddVhost(AddVhost),
     /// Delete a virtual host with everything in it
     DeleteVhost { vhost_name: String },
+    /// Give a virtual host these tags and no others
+    SetVhostTags { vhost_name: String, tag: Vec<String> },
     /// List virtual hosts
     ListVhosts { column: Vec<String> },
     /// Limit the connections and queues of a virtual host

@@ -226,6 +226,7 @@ fn execute_permission(session: &Session, command: &Command) -> Result<(), Failur
         Command::ListUserTopicPermissions { username } => permissions::list_topic_of_user(session, username),
         Command::AddVhost(args) => vhosts::add(session, args),
         Command::DeleteVhost { vhost_name } => vhosts::delete(session, vhost_name),
+        Command::SetVhostTags { vhost_name, tag } => vhosts::set_tags(session, vhost_name, tag),
         Command::ListVhosts { column } => listing::vhosts(session, column),
         Command::SetVhostLimits { limits } => vhosts::set_limits(session, limits),
         Command::ClearVhostLimits => vhosts::clear_limits(session),

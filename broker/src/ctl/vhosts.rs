@@ -35,6 +35,15 @@ pub(super) fn delete(session: &Session, name: &str) -> Result<(), Failure> {
     deleted.map_err(|failure| failure.if_not_found(DATA, format!("Virtual host '{name}' does not exist")))
 }
 
+/// `set_vhost_tags`.
+pub(super) fn set_tags(session: &Session, name: &str, tags: &[String]) -> Result<(), Failure> {
+    session.out.banner(&format!("Setting tags for virtual host \"{name}\" to [{}] ...", tags.join(", ")));
+    if !session.api.exists(&["vhosts", name])? {
+        return Err(Failure::new(DATA, format!("Virtual host \"{name}\" does not exist")));
+    }
+    session.api.put(&["vhosts", name], &json!({"tags": tags}))
+}
+
 /// `set_vhost_limits`.
 pub(super) fn set_limits(session: &Session, limits: &str) -> Result<(), Failure> {
     let vhost = &session.vhost;
