@@ -28,5 +28,9 @@ until grep -q 'listening' "$folder/banner"; do
     kill -0 "$broker_pid"
     sleep 0.05
 done
+ctl() { "$broker" ctl -q --data "$data" "$@"; }
+ctl add_user alex 123
+ctl set_user_tags alex administrator
+ctl set_permissions -p / alex '.*' '.*' '.*'
 port=$(sed -n 's/.*listening.*10\.231\.0\.1:\([0-9]*\).*/\1/p' "$folder/banner" | head -n 1)
 there env HOST=10.231.0.1 PORT="$port" "$python" "$script"

@@ -1,4 +1,6 @@
-"""Logins by certificate (EXTERNAL) with pika. CERT and KEY name a user, OTHER_CERT and OTHER_KEY nobody who exists."""
+"""Logins by certificate (EXTERNAL) with pika. CERT and KEY name a user who may configure only queues that the broker names, OTHER_CERT
+and OTHER_KEY nobody who exists.
+"""
 
 import os
 import ssl
@@ -42,6 +44,23 @@ def the_user_in_the_certificate_is_let_in_and_may_say_who_it_is():
         properties = pika.BasicProperties(user_id=os.environ["EXPECTED_USER"])
         channel.basic_publish("", queue, b"x", properties)
         assert channel.basic_get(queue, auto_ack=True)[2] == b"x"
+
+
+@scenario
+def who_is_in_the_certificate_may_do_what_the_user_is_permitted_and_no_more():
+    with pika.BlockingConnection(parameters(certificate())) as connection:
+        for refused_action in [
+            lambda channel: channel.queue_declare("named"),
+            lambda channel: channel.exchange_declare("named", "fanout"),
+            lambda channel: channel.queue_delete("named"),
+        ]:
+            try:
+                refused_action(connection.channel())
+            except pika.exceptions.ChannelClosedByBroker as closed:
+                assert closed.reply_code == 403, closed
+                assert f"refused for user '{os.environ['EXPECTED_USER']}'" in closed.reply_text, closed
+            else:
+                raise AssertionError("was not refused")
 
 
 @scenario

@@ -9,20 +9,14 @@
 
 use std::io::{Write as _, copy};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use tempfile::TempDir;
 use warren::Broker;
 use warren::access::{Permissions, Tags};
-use warren::config::{Config, Data};
+use warren::config::Config;
 use warren_tests::{Program, built, clients, python};
-
-/// A configuration with this data folder.
-fn config(folder: &Path) -> Config {
-    Config { data: Data { folder: Some(folder.to_owned()) }, ..Config::in_process() }
-}
 
 fn add_alex(broker: &Broker) {
     let admin = broker.admin();
@@ -54,9 +48,6 @@ async fn guest_is_refused_and_alex_let_in_from_another_machine() {
     let folder = TempDir::new().unwrap();
     if can_go_apart() {
         println!("by network namespaces: the client's address is 10.231.0.2");
-        let broker = Broker::start(config(folder.path())).await.unwrap();
-        add_alex(&broker);
-        broker.shutdown().await;
         let (broker, script) = (built("warren"), clients().join("remote_login.py"));
         let shell = clients().join("remote_login.sh");
         let arguments = [broker.as_path(), folder.path(), &python(), &script];

@@ -92,6 +92,13 @@ impl Operator {
         }
     }
 
+    pub(crate) fn tag(&self, user: &str, tag: &str) {
+        match self.admin() {
+            Some(admin) => admin.set_user_tags(user, Tags::new([tag])).expect("it exists"),
+            None => ctl(&["set_user_tags", user, tag]),
+        }
+    }
+
     pub(crate) fn permit_topics(&self, user: &str, exchange: &str, [write, read]: [&str; 2]) {
         match self.admin() {
             Some(admin) => {
