@@ -156,6 +156,13 @@ impl Broker {
         self.port
     }
 
+    /// Where the HTTP API of a Warren that runs is, as `host:port`.
+    pub fn api(&self) -> String {
+        let line = self.program.as_ref().expect("a Warren that runs").wait_for("http://127.0.0.1:");
+        let (_, rest) = line.split_once("http://").expect("just found");
+        rest.split('/').next().unwrap_or(rest).to_owned()
+    }
+
     /// Whether this is somebody else's broker, of which more cannot be expected than AMQP and RabbitMQ's extensions.
     pub fn is_foreign(&self) -> bool {
         self.own.is_none()

@@ -60,8 +60,20 @@ fn a_celery_worker_does_its_tasks() {
     let mut worker = Program::start("celery worker", &mut celery(&arguments));
     worker.wait_for(" ready.");
     Program::start("celery_smoke.py", &mut celery(&["celery_smoke.py"])).succeed();
+    if !broker.is_foreign() {
+        let mut script = celery(&["celery_management.py"]);
+        Program::start("celery_management.py", script.env("API", broker.api())).succeed();
+    }
     worker.terminate();
     assert!(worker.wait_for_exit().success(), "the worker says goodbye when asked to stop");
+}
+
+#[test]
+fn libraries_for_the_http_api_work() {
+    let broker = Broker::warren(&[]);
+    let mut script = Command::new(python());
+    script.arg(clients().join("management_libraries.py")).env("API", broker.api());
+    run_scenarios("management_libraries.py", &broker, &mut script);
 }
 
 #[test]

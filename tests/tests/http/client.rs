@@ -35,10 +35,7 @@ impl Answer {
 impl Client {
     /// For a broker, as `guest`.
     pub(crate) fn new(broker: &mut Broker) -> Self {
-        let program = broker.program().expect("a Warren that runs");
-        let line = program.wait_for("http://");
-        let port = line.split_once("http://127.0.0.1:").expect("an address").1;
-        let port = port.split('/').next().and_then(|port| port.parse().ok()).expect("a port");
+        let port = broker.api().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
         let socket = broker.data().expect("a data folder").join("ctl.sock");
         Self { port, credentials: Some("guest:guest".to_owned()), socket }
     }
@@ -101,7 +98,7 @@ impl Client {
         });
         let body = body.map_or(String::new(), Value::to_string);
         format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n{authorization}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.port,
             body.len()
         )

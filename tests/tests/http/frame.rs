@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 
 use serde_json::json;
 use warren_tests::{Broker, DEADLINE};
@@ -97,4 +98,20 @@ fn definitions_named_on_the_command_line_are_there_before_clients_are() {
         assert_eq!(alex.get("/api/definitions/shop")["queues"][0]["name"], "orders");
         broker.restart();
     }
+}
+
+#[test]
+fn curl_is_a_health_probe() {
+    let broker = Broker::warren(&[]);
+    let probe = |check: &str| {
+        let url = format!("http://guest:guest@{}/api/health/checks/{check}", broker.api());
+        Command::new("curl").args(["--fail", "--silent", "--output", "/dev/null", &url]).status()
+    };
+    match probe("alarms") {
+        Ok(status) => assert!(status.success(), "{status}"),
+        Err(error) => return eprintln!("NOT TRIED: there is no curl here ({error})"),
+    }
+    assert!(probe("ready-to-serve-clients").unwrap().success());
+    // What curl says of every status from 400 on.
+    assert_eq!(probe("port-listener/1").unwrap().code(), Some(22));
 }

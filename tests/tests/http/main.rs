@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod frame;
+mod many_definitions;
 mod messages;
 mod rabbitmqadmin;
 mod resources;
