@@ -89,8 +89,8 @@ fn run_round(seed: u64, round: usize, random: &mut Random) -> usize {
         .into_iter()
         .map(|plan| Load::start(broker.port(), messages, plan, random.fork()))
         .collect();
-    // The moment of the backup, not a wait for anything.
-    thread::sleep(Duration::from_millis(random.below(900)));
+    // The moment of the backup, mostly after something is confirmed.
+    thread::sleep(Duration::from_millis(150 + random.below(800)));
     let now = || Moment::of(&loads.iter().map(Load::ledger).collect::<Vec<_>>());
     let place = TempDir::new().unwrap();
     let backup = place.path().join("backup");
