@@ -135,6 +135,9 @@ pub const POLICY_PATTERN_BACKTRACKS_MAX: usize = 100_000;
 /// Policies of one vhost, and operator policies as many. Each is tried on each queue that is declared.
 pub const POLICIES_PER_VHOST_MAX: usize = 1000;
 
+/// Who listen to events over the HTTP API, at a time. Each is a connection that others may need.
+pub const EVENT_LISTENERS_MAX: usize = 32;
+
 /// Connections to the HTTP API at a time; further ones wait to be accepted. Programs that administer need few, and each is a file.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 

@@ -68,6 +68,14 @@ impl Caller {
         self.0.tags.permit(tag)
     }
 
+    /// Whether it would be let in now: what lasts asks this from time to time.
+    pub(super) fn still_has(&self, admin: &Admin, tag: Tag) -> bool {
+        match &self.0.user {
+            None => true,
+            Some(name) => admin.user(name).is_some_and(|user| user.tags.permit(tag)),
+        }
+    }
+
     /// Whether it is this user, or may do everything.
     pub(super) fn is_or_administers(&self, user: &str) -> bool {
         self.has(Tag::Administrator) || self.0.user.as_deref() == Some(user)

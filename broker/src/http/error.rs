@@ -83,6 +83,11 @@ impl ApiError {
         Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", reason)
     }
 
+    /// 503: not now.
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)
+    }
+
     /// 413.
     pub(super) fn too_large(bytes_max: usize) -> Self {
         let reason = format!("the body is longer than {bytes_max} bytes");

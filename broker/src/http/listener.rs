@@ -58,7 +58,7 @@ pub(super) async fn serve(api: Api, listeners: Listeners, mut stopping: watch::R
 }
 
 /// Waits until the broker stops.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // The error says that it was dropped, which ends it as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }

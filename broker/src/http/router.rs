@@ -28,6 +28,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(routes::connections::routes())
         .merge(routes::exchanges::routes())
         .merge(routes::definitions::routes())
+        .merge(routes::events::routes())
         .merge(routes::health::routes())
         .merge(routes::limits::routes())
         .merge(routes::local::routes())

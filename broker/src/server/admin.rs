@@ -38,6 +38,7 @@ use crate::server::shared::Shared;
 pub use crate::engine::queue::{MessageId, NoMessageId};
 pub use crate::server::backups::{BackupOrder, BackupState, BackupView};
 pub(crate) use crate::server::events::NODE;
+pub use crate::server::events::listeners::{EventListener, Heard, ToldEvent};
 pub use crate::server::sessions::Used;
 pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
 pub use browse::{BROWSE_COUNT_MAX, Browse, BrowseFrom, BrowsedMessage, BrowsedMessages};

@@ -75,7 +75,7 @@ impl Connected {
     pub(super) fn set(&mut self, alarm: Alarm, on: bool) -> bool {
         let before = self.alarms.reason();
         let changed = self.alarms.set(alarm, on);
-        if changed && let Some(events) = &self.events {
+        if changed && let Some(events) = self.events.as_ref().and_then(|events| events.wanted()) {
             let key = if on { "alarm.set" } else { "alarm.cleared" };
             let source = match alarm {
                 Alarm::Memory => "memory",

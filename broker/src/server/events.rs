@@ -1,6 +1,6 @@
 //! [`Events`]: tells the exchange `amq.rabbitmq.event` what happens in the broker, as RabbitMQ's plugin of that name does.
 //!
-//! Off by default: then there are none, and nobody makes a message. Whoever sees something happen leaves a note, also under a lock:
+//! The exchange is off by default: then nobody makes a message, and nobody tells of anything unless somebody listens. Whoever sees something happen leaves a note, also under a lock:
 //! so notes are in the order of what they tell. One thread makes messages of them and publishes those. It does not wait for
 //! consumers, and notes are lost when it falls far behind.
 
@@ -19,7 +19,10 @@ use crate::server::shared::Shared;
 use crate::wire::message::{Message, MessageParts};
 use crate::wire::properties;
 
+use listeners::{EventListener, Listeners, ToldEvent};
+
 pub(super) mod fields;
+pub(super) mod listeners;
 
 /// The exchange, in the vhost `/`.
 pub(super) const EVENT_EXCHANGE: &str = "amq.rabbitmq.event";
@@ -52,18 +55,50 @@ struct Notes {
     closing: bool,
 }
 
+/// Whether there is an exchange for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EventExchange {
+    /// They are published to it.
+    On,
+    /// They are for listeners only.
+    Off,
+}
+
 /// Where events are left.
 #[derive(Debug)]
 pub struct Events {
     clock: Clock,
+    exchange: EventExchange,
+    listeners: Listeners,
     notes: Mutex<Notes>,
     changed: Condvar,
 }
 
 impl Events {
     /// Nothing is told before [`Events::start`].
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, notes: Mutex::default(), changed: Condvar::new() }
+    pub(super) fn new(clock: Clock, exchange: EventExchange) -> Self {
+        Self {
+            clock,
+            exchange,
+            listeners: Listeners::default(),
+            notes: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Itself, if anybody wants to be told. Whoever has something to tell asks this first: it costs next to nothing.
+    pub(super) fn wanted(&self) -> Option<&Self> {
+        (self.exchange == EventExchange::On || self.listeners.any()).then_some(self)
+    }
+
+    /// Whether they are published to the exchange.
+    pub(super) fn has_exchange(&self) -> bool {
+        self.exchange == EventExchange::On
+    }
+
+    /// Lets somebody hear of events from now on; none if there are too many.
+    pub(super) fn listen(&self) -> Option<EventListener> {
+        self.listeners.add()
     }
 
     /// Starts the thread. It ends when the broker is gone.
@@ -72,19 +107,28 @@ impl Events {
     ///
     /// When the system has no thread left.
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
-        let Some(events) = shared.events.clone() else { return Ok(()) };
+        let events = shared.events.clone();
+        if !events.has_exchange() {
+            return Ok(());
+        }
         let broker = Arc::downgrade(shared);
         thread::Builder::new().name("warren-events".to_owned()).spawn(move || events.run(&broker)).map(drop)
     }
 
     /// Leaves a note. From any thread, under any lock: the one taken here is the last in the order.
     pub(super) fn tell(&self, key: &'static str, headers: FieldTable) {
+        let at_ms = self.clock.at(Instant::now());
+        if self.listeners.any() {
+            self.listeners.tell(ToldEvent { kind: key, headers: headers.clone(), at_ms });
+        }
+        if !self.has_exchange() {
+            return;
+        }
         let mut notes = self.notes.lock();
         if notes.waiting.len() >= WAITING_MAX {
             notes.lost += 1;
             return;
         }
-        let at_ms = self.clock.at(Instant::now());
         notes.waiting.push_back(Note { key, headers, at_ms });
         self.changed.notify_one();
     }
@@ -145,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_comes_while_too_much_waits_is_lost() {
-        let events = Events::new(Clock::new(Instant::now(), 5_000));
+        let events = Events::new(Clock::new(Instant::now(), 5_000), EventExchange::On);
         for _ in 0..=WAITING_MAX {
             events.tell("queue.created", FieldTable::default());
         }

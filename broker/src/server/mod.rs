@@ -363,7 +363,9 @@ fn shared_with(
 ) -> Arc<Shared> {
     let access = access::AccessControl::new(directory, store.clone(), &config.auth, hashing);
     let session_config = session_config(config, &access, system_clock());
-    let events = config.server.event_exchange.then(|| Arc::new(events::Events::new(session_config.clock)));
+    let exchange =
+        if config.server.event_exchange { events::EventExchange::On } else { events::EventExchange::Off };
+    let events = Arc::new(events::Events::new(session_config.clock, exchange));
     Shared::new(config, session_config, access, store, events)
 }
 

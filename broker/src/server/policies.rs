@@ -138,11 +138,11 @@ impl Shared {
         let virtual_host = self.vhost_for_policy(vhost)?;
         let policy = Policy::from_declare(kind, vhost, name, declare)?;
         let pattern = policy.pattern().to_owned();
-        let told = self.events.is_some().then(|| fields::of_policy(&policy));
+        let told = self.events.wanted().map(|events| (events, fields::of_policy(&policy)));
         let changed = virtual_host.change_policies(|topology| topology.set_policy(policy))?;
         if changed == Outcome::Changed {
             tracing::info!(vhost, policy = name, kind = kind.name(), pattern, "a policy was set");
-            if let (Some(events), Some(headers)) = (&self.events, told) {
+            if let Some((events, headers)) = told {
                 events.tell("policy.set", headers);
             }
             // Shorter queues hold less.
@@ -160,7 +160,7 @@ impl Shared {
             return Err(PolicyError::NoPolicy { kind, vhost: vhost.to_owned(), name: name.to_owned() });
         }
         tracing::info!(vhost, policy = name, kind = kind.name(), "a policy was deleted");
-        if let Some(events) = &self.events {
+        if let Some(events) = self.events.wanted() {
             events.tell("policy.cleared", fields::of_no_policy(vhost, name));
         }
         self.check_memory();

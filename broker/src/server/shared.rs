@@ -67,8 +67,8 @@ pub struct Shared {
     pub memory: Arc<MemoryGauge>,
     /// What recent history exchanges may hold.
     pub histories: Arc<HistoryBudget>,
-    /// Where to tell what happens, if somebody wants to know.
-    pub events: Option<Arc<Events>>,
+    /// Where to tell what happens.
+    pub events: Arc<Events>,
     /// Moves bodies out of memory and back.
     pub pager: Arc<Pager>,
     /// Tells the time, and wakes queues.
@@ -95,7 +95,7 @@ impl Shared {
         session_config: Arc<SessionConfig>,
         access: AccessControl,
         store: Arc<dyn Store>,
-        events: Option<Arc<Events>>,
+        events: Arc<Events>,
     ) -> Arc<Self> {
         let waiters = Arc::new(DurableWaiters::default());
         let pager = Arc::new(Pager::default());
@@ -130,7 +130,7 @@ impl Shared {
             disk_free_limit: Mutex::new(limits.disk_free),
             vhost_changes: Mutex::new(()),
             vhosts: RwLock::new(vhosts),
-            connected: Mutex::new(Connected::new(events.clone())),
+            connected: Mutex::new(Connected::new(Some(events.clone()))),
             events,
             admission: Arc::new(Admission::new(AdmissionLimits::from(limits))),
             queue_limit: QueueLimit::new(limits.queues_max),
@@ -334,9 +334,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.pager.close();
-        if let Some(events) = &self.events {
-            events.close();
-        }
+        self.events.close();
         self.timers.close();
         self.census.close();
         self.dead_letters.close();

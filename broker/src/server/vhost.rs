@@ -31,7 +31,7 @@ pub struct VHost {
     policy_change: Mutex<()>,
     /// What is published and delivered here is told to `amq.rabbitmq.trace`.
     traced: AtomicBool,
-    events: Option<Arc<Events>>,
+    events: Arc<Events>,
     census: Arc<Census>,
 }
 
@@ -49,14 +49,11 @@ pub struct Registry {
 impl VHost {
     /// A vhost with the pre-declared exchanges only. What of it is durable goes to `store`.
     #[must_use]
-    pub fn new(name: &str, store: Arc<dyn Store>, events: Option<Arc<Events>>, census: Arc<Census>) -> Self {
+    pub fn new(name: &str, store: Arc<dyn Store>, events: Arc<Events>, census: Arc<Census>) -> Self {
         let mut registry =
             Registry { topology: Topology::new(name), replies: HashMap::new(), deleted: false };
-        if events.is_some() {
-            registry.topology.gather_news();
-            if name == EVENT_VHOST {
-                registry.topology.predeclare_exchange(EVENT_EXCHANGE, ExchangeKind::Topic, true);
-            }
+        if events.has_exchange() && name == EVENT_VHOST {
+            registry.topology.predeclare_exchange(EVENT_EXCHANGE, ExchangeKind::Topic, true);
         }
         Self {
             name: name.into(),
@@ -200,13 +197,15 @@ impl VHost {
         let mut registry = self.registry.write();
         let before = (registry.topology.generation(), registry.replies.len());
         let was_deleted = registry.deleted;
+        let events = self.events.wanted();
+        registry.topology.gather_news(events.is_some());
         let result = change(&mut registry);
         for DefinitionChange { key, value } in registry.topology.take_changes() {
             if !was_deleted {
                 self.store.define(key, value);
             }
         }
-        if let Some(events) = &self.events {
+        if let Some(events) = events {
             for news in registry.topology.take_news() {
                 let (key, headers) = fields::of_news(&self.name, user, &news);
                 events.tell(key, headers);

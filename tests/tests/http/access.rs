@@ -249,6 +249,10 @@ fn operations(description: &Value) -> Vec<Operation> {
             let schema =
                 schema.as_str().and_then(|reference| description.pointer(reference.trim_start_matches('#')));
             let statuses = row["responses"].as_object().expect("responses").keys();
+            if path == "/api/events" {
+                // It has no end; `events` tries it.
+                continue;
+            }
             operations.push(Operation {
                 method: method.to_uppercase(),
                 path: path.clone(),

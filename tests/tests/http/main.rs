@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod events;
 mod frame;
 mod many_definitions;
 mod messages;

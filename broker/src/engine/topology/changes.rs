@@ -37,9 +37,11 @@ pub enum News {
 }
 
 impl<Q: Handle> Topology<Q> {
-    /// Gathers news from now on, for [`Topology::take_news`].
-    pub fn gather_news(&mut self) {
-        self.news.get_or_insert_default();
+    /// Gathers news from now on, for [`Topology::take_news`], or no more.
+    pub fn gather_news(&mut self, wanted: bool) {
+        if self.news.is_some() != wanted {
+            self.news = wanted.then(Vec::new);
+        }
     }
 
     /// What happened since the last call, in order; nothing unless [`Topology::gather_news`] was called.

@@ -141,6 +141,7 @@ fn parameters() -> Value {
         query("routing_key", "only with this routing key", text()),
         query("message_id", "only with this message_id", text()),
         query("max_body_bytes", "bytes of each body to show", json!({"type": "integer", "minimum": 0})),
+        query("type", "only these types, with commas between them; queue.* for all that begin so", text()),
         query("encoding", "of bodies", json!({"enum": ["auto", "base64"]})),
     ]
     .into_iter()
@@ -182,6 +183,10 @@ fn responses(operation: &Operation) -> Value {
         Success::Created => {
             let location = json!({"Location": {"description": "where it is", "schema": {"type": "string"}}});
             add(StatusCode::CREATED, json!({"description": "it is there", "headers": location}))
+        }
+        Success::Stream => {
+            let content = json!({"text/event-stream": {"schema": {"type": "string"}}});
+            add(StatusCode::OK, json!({"description": "events without end", "content": content}))
         }
         Success::Done => add(StatusCode::NO_CONTENT, empty("done")),
     };

@@ -82,6 +82,8 @@ pub(super) enum Success {
     Put,
     /// 201 and where it is.
     Created,
+    /// 200 and events until either side ends it.
+    Stream,
     /// 204.
     Done,
 }

@@ -6,7 +6,7 @@ use super::operation::Access::{
     AnyPolicymaker, Anyone, Caller, Entered, Monitor, OwnOrAdministrator, OwnOrMonitor, Owner, Policymaker,
     Seen,
 };
-use super::operation::Success::{Created, Done, List, One, Pages};
+use super::operation::Success::{Created, Done, List, One, Pages, Stream};
 use super::operation::{Operation, delete, get, post, put};
 
 /// Parameters of what has rates and samples.
@@ -63,6 +63,7 @@ const NODE: &[Operation] = &[
     put("/cluster-name", "Gives the broker another name").answers(Done).takes("Name"),
     get("/extensions", List("Object"), "What plugins add to this API: nothing").by(Caller),
     get("/feature-flags", List("Object"), "What waits to be switched on: nothing"),
+    get("/events", Stream, "What happens, as server-sent events").by(Monitor).with(&["type"]).refuses(UNWELL),
     get("/nodes", List("Node"), "The broker's process").by(Monitor),
     get("/nodes/{name}", One("Node"), "The broker's process").by(Monitor).with(&["columns"]),
     get("/definitions", One("Definitions"), "All that is defined, with hashes of passwords")

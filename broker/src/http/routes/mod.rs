@@ -5,6 +5,7 @@ pub(super) mod backup;
 pub(super) mod bindings;
 pub(super) mod connections;
 pub(super) mod definitions;
+pub(super) mod events;
 pub(super) mod exchanges;
 pub(super) mod health;
 pub(super) mod limits;

@@ -1,6 +1,6 @@
 //! What the broker says of itself: its names, its alarms, and whether messages are traced.
 
-use super::Admin;
+use super::{Admin, EventListener};
 use crate::server::events::NODE;
 
 impl Admin {
@@ -13,6 +13,13 @@ impl Admin {
     /// Takes the locks that every connection needs, and so returns only while the broker works: for signs of life.
     pub fn probe(&self) {
         let _ = self.shared.queue_count();
+    }
+
+    /// Hears of what happens from now on, as it is published to `amq.rabbitmq.event` with the setting `server.event_exchange`, and without
+    /// it. `None` if there are [`EVENT_LISTENERS_MAX`](crate::limits::EVENT_LISTENERS_MAX) listeners.
+    #[must_use]
+    pub fn listen(&self) -> Option<EventListener> {
+        self.shared.events.listen()
     }
 
     /// Why publishers are held back, if they are: `low on memory`, `low on disk` or `low on disk & memory`.

@@ -33,15 +33,15 @@ impl Executor {
             priority: priority(&consume.arguments, queue.options())?,
         };
         let source = self.start_consumer(&queue, spec, consume.channel)?;
-        let told_tag = self.tell_consumer_started(&consume, &spec);
+        self.tell_consumer_started(&consume, &spec);
         if let Some(source) = self.sources.get_mut(source) {
-            source.told_tag = told_tag;
             source.asked = Some(Box::new(Asked {
                 consumer_tag: consume.consumer_tag.as_str().into(),
                 exclusive: consume.exclusive,
                 ack_required: !consume.no_ack,
                 prefetch: consume.prefetch,
                 arguments: consume.arguments,
+                end_told: false,
             }));
         }
         Ok(Reply::Consuming { consumer_tag: consume.consumer_tag, source, no_ack: consume.no_ack })

@@ -33,6 +33,8 @@ pub(super) struct Asked {
     pub(super) ack_required: bool,
     pub(super) prefetch: u16,
     pub(super) arguments: FieldTable,
+    /// Those who listen to events know that it has ended.
+    pub(super) end_told: bool,
 }
 
 /// A consumer, or `basic.get` on one queue.
@@ -49,23 +51,12 @@ pub(super) struct Source {
     pub(super) reply_address: Option<String>,
     /// What listings show of a consumer.
     pub(super) asked: Option<Box<Asked>>,
-    /// Its consumer tag, if somebody was told that it started and is to be told of its end.
-    pub(super) told_tag: Option<Box<str>>,
 }
 
 impl Source {
     /// A source with nothing outstanding.
     pub(super) fn new(queue: QueueHandle, channel: ChannelId, kind: Kind) -> Self {
-        Self {
-            queue,
-            channel,
-            kind,
-            outstanding: 0,
-            limit: None,
-            reply_address: None,
-            asked: None,
-            told_tag: None,
-        }
+        Self { queue, channel, kind, outstanding: 0, limit: None, reply_address: None, asked: None }
     }
 
     /// Its consumer, while it runs.

@@ -16,7 +16,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 const PROTOCOL: &str = "{0,9,1}";
 
 /// What is told of a connection when it ends.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Announced {
     client: FieldTable,
     user_provided_name: Option<String>,
@@ -33,7 +33,7 @@ impl Executor {
     }
 
     fn events(&self) -> Option<&Events> {
-        self.shared.events.as_deref()
+        self.shared.events.wanted()
     }
 
     /// A login was allowed, or refused with these words.
@@ -59,7 +59,12 @@ impl Executor {
 
     /// The connection has its vhost.
     pub(in crate::server) fn tell_opened(&mut self, details: &ConnectionDetails<'_>) {
-        let Some(events) = self.shared.events.clone() else { return };
+        let events = self.shared.events.clone();
+        if events.wanted().is_none() {
+            // Its end may be told all the same: somebody may listen by then.
+            self.announced = Some(Box::default());
+            return;
+        }
         let peer = details.peer;
         let client = client_table(&peer.client);
         let user_provided_name = peer.client.connection_name.as_deref().map(str::to_owned);
@@ -127,9 +132,9 @@ impl Executor {
         events.tell("channel.closed", fields([("pid", pid), ("user_who_performed_action", by)]));
     }
 
-    /// A consumer was started. Returns what its end must know.
-    pub(super) fn tell_consumer_started(&self, consume: &Consume, spec: &ConsumerSpec) -> Option<Box<str>> {
-        let events = self.events()?;
+    /// A consumer was started.
+    pub(super) fn tell_consumer_started(&self, consume: &Consume, spec: &ConsumerSpec) {
+        let Some(events) = self.events() else { return };
         events.tell(
             "consumer.created",
             fields([
@@ -144,14 +149,20 @@ impl Executor {
                 ("user_who_performed_action", text(self.user_name())),
             ]),
         );
-        Some(consume.consumer_tag.as_str().into())
     }
 
     /// A consumer has ended: cancelled by either side, or with its channel.
     pub(super) fn tell_consumer_ended(&mut self, source: SourceId) {
+        if self.events().is_none() {
+            return;
+        }
         let Some(source) = self.sources.get_mut(source) else { return };
-        let Some(tag) = source.told_tag.take() else { return };
         let (channel, queue) = (source.channel, source.queue.clone());
+        let Some(asked) = source.asked.as_mut() else { return };
+        if std::mem::replace(&mut asked.end_told, true) {
+            return;
+        }
+        let tag = asked.consumer_tag.clone();
         let Some(events) = self.events() else { return };
         events.tell(
             "consumer.deleted",
