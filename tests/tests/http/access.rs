@@ -176,7 +176,8 @@ impl World {
             _ => "?",
         };
         let path = operation.path.replace("{name}", name).replace("{vhost}", "%2F");
-        let path = path.replace("{user}", "alex").replace("{exchange}", "amq.topic");
+        let user = if resource == "connections" { OWNER } else { "alex" };
+        let path = path.replace("{user}", user).replace("{exchange}", "amq.topic");
         let path = path.replace("{source}", "d-e").replace("{kind}", "q").replace("{destination}", "d-q");
         let path = path.replace("{component}", "operator_policy");
         let path = path.replace("{key}", "key").replace("{node}", &self.node);

@@ -71,6 +71,10 @@ async fn connections_channels_and_consumers_are_seen_at_once_and_can_be_closed()
     assert!(seen["recv_oct"].as_u64().unwrap() > 100 && seen["send_oct"].as_u64().unwrap() > 100, "{seen}");
     let name = seen["name"].as_str().unwrap().to_owned();
 
+    assert_eq!(api.get("/api/connections/username/guest?columns=name"), json!([{"name": name}]));
+    assert_eq!(api.get("/api/connections/username/nobody"), json!([]));
+    assert_eq!(api.call("DELETE", "/api/connections/username/nobody", None).status, 204);
+
     let channels = api.get(&format!("/api/connections/{}/channels", quoted(&name)));
     let wanted = [
         ("number", json!(1)),

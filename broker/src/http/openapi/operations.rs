@@ -64,6 +64,8 @@ const NODE: &[Operation] = &[
     get("/extensions", List("Object"), "What plugins add to this API: nothing").by(Caller),
     get("/feature-flags", List("Object"), "What waits to be switched on: nothing"),
     get("/events", Stream, "What happens, as server-sent events").by(Monitor).with(&["type"]).refuses(UNWELL),
+    get("/deprecated-features", List("Object"), "What will be gone in later versions: nothing"),
+    get("/deprecated-features/used", List("Object"), "What of that is used: nothing"),
     get("/nodes", List("Node"), "The broker's process").by(Monitor),
     get("/nodes/{name}", One("Node"), "The broker's process").by(Monitor).with(&["columns"]),
     get("/definitions", One("Definitions"), "All that is defined, with hashes of passwords")
@@ -105,6 +107,12 @@ const CONNECTIONS: &[Operation] = &[
         .with(DATA_PAST),
     get("/connections/{name}", One("Connection"), "A connection").by(OwnOrMonitor).with(ONE_DATA_PAST),
     delete("/connections/{name}", "Closes a connection").by(OwnOrAdministrator).with(&["X-Reason"]),
+    get("/connections/username/{user}", List("Connection"), "Connections of a user")
+        .by(OwnOrMonitor)
+        .with(DATA_PAST),
+    delete("/connections/username/{user}", "Closes all connections of a user")
+        .by(OwnOrAdministrator)
+        .with(&["X-Reason"]),
     get("/connections/{name}/channels", List("Channel"), "Channels of a connection").by(OwnOrMonitor),
     get("/channels", Pages("Channel"), "Channels").by(Caller),
     get("/vhosts/{name}/channels", Pages("Channel"), "Channels in a virtual host").by(Seen),

@@ -32,6 +32,7 @@ pub(in crate::http) fn routes() -> Router<Api> {
         .route("/vhosts/{name}/connections", get(list))
         .route("/connections/{name}", get(one).delete(close))
         .route("/connections/{name}/channels", get(channels_of))
+        .route("/connections/username/{user}", get(of_user).delete(close_of_user))
         .route("/channels", get(channels))
         .route("/vhosts/{name}/channels", get(channels))
         .route("/channels/{name}", get(channel))
@@ -214,8 +215,7 @@ async fn close(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Done, ApiError> {
-    let reason = headers.get("x-reason").and_then(|reason| reason.to_str().ok()).unwrap_or(REASON);
-    let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
+    let reason = reason_in(&headers);
     api.work(move |admin| {
         let view = admin.connection(&name, Windows::default()).ok_or_else(ApiError::not_found)?;
         if !caller.is_or_administers(&view.user) {
@@ -225,6 +225,52 @@ async fn close(
             true => Ok(Done),
             false => Err(ApiError::not_found()),
         }
+    })
+    .await
+}
+
+/// What to tell clients whose connections are closed.
+fn reason_in(headers: &HeaderMap) -> String {
+    let reason = headers.get("x-reason").and_then(|reason| reason.to_str().ok()).unwrap_or(REASON);
+    reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
+}
+
+async fn of_user(
+    caller: Caller,
+    State(api): State<Api>,
+    Path(user): Path<String>,
+    listing: Listing,
+    Past(windows): Past,
+) -> Result<Response, ApiError> {
+    if !caller.has(Tag::Monitoring) && !caller.is_or_administers(&user) {
+        return Err(ApiError::not_authorised("User not authorised to access object"));
+    }
+    api.work(move |admin| {
+        let mut views = admin.connections(windows);
+        views.retain(|view| view.user == user);
+        listing.answer(&["name"], views)
+    })
+    .await
+}
+
+/// Closes all; also none.
+async fn close_of_user(
+    caller: Caller,
+    State(api): State<Api>,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> Result<Done, ApiError> {
+    if !caller.is_or_administers(&user) {
+        return Err(ApiError::not_authorised("User not authorised to access object"));
+    }
+    let reason = reason_in(&headers);
+    api.work(move |admin| {
+        let views = admin.connections(Windows::default());
+        for view in views.iter().filter(|view| view.user == user) {
+            // It may have gone by itself.
+            let _ = admin.close_connection(&view.name, &reason);
+        }
+        Ok(Done)
     })
     .await
 }

@@ -16,6 +16,8 @@ pub(in crate::http) fn routes() -> Router<Api> {
         .route("/cluster-name", get(cluster_name).put(name_cluster))
         .route("/extensions", get(extensions))
         .route("/feature-flags", get(feature_flags))
+        .route("/deprecated-features", get(feature_flags))
+        .route("/deprecated-features/used", get(feature_flags))
 }
 
 /// Routes for those who have not logged in yet.
@@ -37,7 +39,7 @@ async fn extensions(_: Caller) -> Json<Value> {
     Json(json!([]))
 }
 
-/// No feature waits to be switched on.
+/// No feature waits to be switched on, or off.
 async fn feature_flags(_: Administrator) -> Json<Value> {
     Json(json!([]))
 }
