@@ -3,6 +3,7 @@
 //! `import` reads one, whoever wrote it; this file writes them. Messages are no part of them.
 
 mod import;
+mod references;
 
 use std::fs;
 use std::path::Path;

@@ -79,7 +79,17 @@ impl Fields<'_> {
         }
     }
 
-    /// The same, of something that may be missing.
+    /// Whether anybody asks for a field whose name begins so, for what costs more than to make one value.
+    pub(super) fn wants(&self, start: &str) -> bool {
+        let begins = |column: &Column| column.first().is_some_and(|first| first.starts_with(start));
+        match &self.0 {
+            Wanted::All(_) | Wanted::Tree(_) => true,
+            Wanted::Columns { columns, .. } => columns.iter().any(begins),
+            Wanted::One { column, .. } => begins(column),
+        }
+    }
+
+    /// A field that may be missing.
     pub(super) fn add_some<V: Serialize>(&mut self, name: &str, value: Option<V>) {
         if let Some(value) = value {
             self.add(name, || value);

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Api;
 use super::error::ApiError;
 use super::fields::Fields;
-use crate::server::admin::{Measure, Windows};
+use crate::server::admin::{Admin, Measure, Windows};
 use crate::stats::rates::{Rates, Window};
 
 /// What of the past a request wants to see: `lengths_age` and `lengths_incr`, `msg_rates_...`, `data_rates_...`, in seconds.
@@ -71,6 +71,40 @@ impl Serialize for Numbers<'_> {
 /// An object of numbers, unless nothing was counted yet: RabbitMQ leaves it out then.
 pub(super) fn if_any(measures: &[Measure]) -> Option<Numbers<'_>> {
     (!measures.is_empty()).then_some(Numbers(measures))
+}
+
+/// The sums of the queues of virtual hosts.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) lengths: Vec<Measure>,
+    pub(super) message_stats: Vec<Measure>,
+    pub(super) queues: u64,
+    pub(super) consumers: u64,
+}
+
+impl Totals {
+    pub(super) fn of<S: AsRef<str>>(admin: &Admin, vhosts: &[S]) -> Self {
+        let mut totals = Self::default();
+        for view in vhosts.iter().flat_map(|vhost| admin.queues(Some(vhost.as_ref()), Windows::default())) {
+            sum(&mut totals.lengths, &view.lengths);
+            sum(&mut totals.message_stats, &view.message_stats);
+            totals.queues += 1;
+            totals.consumers += u64::from(view.consumer_count);
+        }
+        totals
+    }
+}
+
+fn sum(all: &mut Vec<Measure>, more: &[Measure]) {
+    for measure in more {
+        match all.iter_mut().find(|known| known.name == measure.name) {
+            Some(known) => {
+                known.value += measure.value;
+                known.rates.rate += measure.rates.rate;
+            }
+            None => all.push(measure.clone()),
+        }
+    }
 }
 
 struct Details<'a>(&'a Rates);

@@ -9,6 +9,7 @@ mod caller;
 pub(crate) mod definitions;
 mod error;
 mod fields;
+mod form;
 mod listener;
 mod listing;
 mod measures;

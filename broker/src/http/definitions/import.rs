@@ -1,11 +1,12 @@
 //! Reading definitions, RabbitMQ's own exports among them.
 //!
-//! All of it is read before any of it is done, so that what is malformed changes nothing. Then users, virtual hosts and what they may do
-//! come first and bindings last; what is there already stays as it is, except for users, permissions and policies, which are replaced,
-//! and virtual hosts, which take what is said of them.
+//! All of it is read before any of it is done, so that what is malformed, or names what is not there, changes nothing. Then users,
+//! virtual hosts and what they may do come first and bindings last; what is there already stays as it is, except for users,
+//! permissions and policies, which are replaced, and virtual hosts, which take what is said of them.
 
 use serde_json::{Map, Value};
 
+use super::references;
 use crate::access::password::{PasswordHash, SHA256};
 use crate::access::{UserLimits, VHostSettings};
 use crate::engine::policy::PolicyKind;
@@ -59,6 +60,7 @@ pub(in crate::http) fn import(
     only: Option<&str>,
     mut fields: Map<String, Value>,
 ) -> Result<(), ApiError> {
+    references::check(admin, only, &fields)?;
     let mut steps = Vec::new();
     let whole: &[Section] = if only.is_none() { WHOLE } else { &[] };
     for (section, read) in whole.iter().chain(OF_VHOST) {

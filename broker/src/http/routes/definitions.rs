@@ -1,7 +1,7 @@
 //! `/api/definitions`: all definitions, or those of one virtual host, out and in. For administrators.
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -12,6 +12,7 @@ use crate::http::body::Raw;
 use crate::http::caller::Administrator;
 use crate::http::definitions;
 use crate::http::error::ApiError;
+use crate::http::form;
 use crate::http::reply::Done;
 
 pub(in crate::http) fn routes() -> Router<Api> {
@@ -53,24 +54,39 @@ async fn export_vhost(
     Ok(answer(json.ok_or_else(|| ApiError::bad_request("vhost_not_found"))?, params))
 }
 
-async fn import(_: Administrator, State(api): State<Api>, body: Raw) -> Result<Done, ApiError> {
-    api.work(move |admin| definitions::import(admin, None, parse(&body)?).map(|()| Done)).await
+async fn import(
+    _: Administrator,
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Raw,
+) -> Result<Done, ApiError> {
+    let boundary = form::boundary(&headers);
+    api.work(move |admin| definitions::import(admin, None, parse(&body, boundary.as_deref())?).map(|()| Done))
+        .await
 }
 
 async fn import_vhost(
     _: Administrator,
     State(api): State<Api>,
     Path(vhost): Path<String>,
+    headers: HeaderMap,
     body: Raw,
 ) -> Result<Done, ApiError> {
+    let boundary = form::boundary(&headers);
     api.work(move |admin| {
         admin.vhost(&vhost).ok_or_else(ApiError::not_found)?;
-        definitions::import(admin, Some(&vhost), parse(&body)?).map(|()| Done)
+        definitions::import(admin, Some(&vhost), parse(&body, boundary.as_deref())?).map(|()| Done)
     })
     .await
 }
 
-fn parse(body: &Raw) -> Result<serde_json::Map<String, Value>, ApiError> {
+/// From JSON, or from the file of a form.
+fn parse(body: &Raw, boundary: Option<&str>) -> Result<serde_json::Map<String, Value>, ApiError> {
+    let json = match boundary {
+        Some(boundary) => form::part(&body.bytes, boundary, "file")
+            .ok_or_else(|| ApiError::bad_request("the form has no part called file"))?,
+        None => &body.bytes,
+    };
     // RabbitMQ's text.
-    serde_json::from_slice(&body.bytes).map_err(|_| ApiError::bad_request("failed_to_parse_json"))
+    serde_json::from_slice(json).map_err(|_| ApiError::bad_request("failed_to_parse_json"))
 }

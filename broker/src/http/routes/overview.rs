@@ -12,9 +12,10 @@ use crate::engine::exchange::ExchangeKind;
 use crate::http::Api;
 use crate::http::caller::{Caller, Monitor};
 use crate::http::error::ApiError;
+use crate::http::fields;
 use crate::http::listing::Listing;
-use crate::http::measures::{Numbers, Past};
-use crate::server::admin::{Admin, ListenerView, Measure, NODE, NodeView, Windows};
+use crate::http::measures::{self, Numbers, Past, Totals};
+use crate::server::admin::{Admin, ListenerView, NODE, NodeView, Windows};
 
 /// The RabbitMQ whose API this is, for programs that ask before they use it.
 const API_VERSION: &str = "4.0.0";
@@ -62,6 +63,8 @@ fn about(admin: &Admin) -> Map<String, Value> {
         "rates_mode": "basic",
         "exchange_types": types,
         "statistics_db_event_queue": 0,
+        "disable_stats": false,
+        "enable_queue_totals": false,
         // For how many seconds there are samples.
         "sample_retention_policies": {"global": [600, 3600, 28800, 86400], "basic": [600], "detailed": [600]},
     });
@@ -93,31 +96,13 @@ fn add_totals(object: &mut Map<String, Value>, admin: &Admin, windows: Windows) 
 /// What somebody sees who may not look at the whole: the sums of the virtual hosts that are open to them.
 fn add_own_totals(object: &mut Map<String, Value>, caller: &Caller, admin: &Admin) {
     let vhosts = visible_vhosts(caller, admin);
-    let (mut lengths, mut stats): (Vec<Measure>, Vec<Measure>) = (Vec::new(), Vec::new());
-    let (mut queues, mut consumers) = (0_u64, 0_u64);
-    for view in vhosts.iter().flat_map(|vhost| admin.queues(Some(vhost), Windows::default())) {
-        sum(&mut lengths, &view.lengths);
-        sum(&mut stats, &view.message_stats);
-        queues += 1;
-        consumers += u64::from(view.consumer_count);
-    }
+    let totals = Totals::of(admin, &vhosts);
     let exchanges: usize = vhosts.iter().map(|vhost| admin.exchanges(Some(vhost)).len()).sum();
     let mut add = |name: &str, value: Value| object.insert(name.to_owned(), value);
-    add("queue_totals", json!(Numbers(&lengths)));
-    add("message_stats", json!(Numbers(&stats)));
-    add("object_totals", json!({"queues": queues, "consumers": consumers, "exchanges": exchanges}));
-}
-
-fn sum(all: &mut Vec<Measure>, more: &[Measure]) {
-    for measure in more {
-        match all.iter_mut().find(|known| known.name == measure.name) {
-            Some(known) => {
-                known.value += measure.value;
-                known.rates.rate += measure.rates.rate;
-            }
-            None => all.push(measure.clone()),
-        }
-    }
+    add("queue_totals", json!(Numbers(&totals.lengths)));
+    add("message_stats", json!(Numbers(&totals.message_stats)));
+    let counts = json!({"queues": totals.queues, "consumers": totals.consumers, "exchanges": exchanges});
+    add("object_totals", counts);
 }
 
 fn listener_json(view: &ListenerView) -> Value {
@@ -133,7 +118,7 @@ fn listener_json(view: &ListenerView) -> Value {
 /// Where this API is served.
 fn contexts(admin: &Admin) -> Value {
     let listeners = admin.listeners();
-    let here = listeners.iter().filter(|listener| listener.protocol == "http");
+    let here = listeners.iter().filter(|listener| listener.protocol.starts_with("http"));
     let context = |listener: &ListenerView| {
         json!({
             "node": NODE,
@@ -149,7 +134,7 @@ fn contexts(admin: &Admin) -> Value {
 
 fn node_json(admin: &Admin) -> Value {
     let view: NodeView = admin.node();
-    json!({
+    let mut object = json!({
         "name": view.name,
         "type": "disc",
         "running": true,
@@ -175,7 +160,14 @@ fn node_json(admin: &Admin) -> Value {
         "partitions": [],
         "cluster_links": [],
         "being_drained": false,
-    })
+        "mem_calculation_strategy": "rss",
+    });
+    if let (Value::Object(object), Value::Object(churn)) =
+        (&mut object, fields::object(|out| measures::add(out, &admin.churn())))
+    {
+        object.extend(churn);
+    }
+    object
 }
 
 async fn nodes(_: Monitor, State(api): State<Api>, listing: Listing) -> Result<Response, ApiError> {

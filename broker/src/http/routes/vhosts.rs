@@ -1,5 +1,7 @@
 //! `/api/vhosts`: virtual hosts. Listed for who may look at them, changed by administrators.
 
+use std::cell::OnceCell;
+
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -11,7 +13,9 @@ use crate::http::Api;
 use crate::http::body::Sent;
 use crate::http::caller::{Administrator, Caller};
 use crate::http::error::ApiError;
+use crate::http::fields::{Fields, Row};
 use crate::http::listing::Listing;
+use crate::http::measures::{self, Totals};
 use crate::http::reply::{Done, Put};
 use crate::http::routes::users::tags_in;
 use crate::server::admin::Admin;
@@ -24,20 +28,44 @@ pub(in crate::http) fn routes() -> Router<Api> {
         .route("/vhosts/{name}/start/{node}", post(start))
 }
 
-/// A virtual host in JSON.
-pub(in crate::http) fn json_of(admin: &Admin, name: &str, settings: &VHostSettings) -> Value {
-    let tags: Vec<&str> = settings.tags.iter().collect();
-    let queue_type = settings.default_queue_type.as_deref().unwrap_or("classic");
-    json!({
-        "name": name,
-        "description": settings.description,
-        "tags": tags,
-        "default_queue_type": queue_type,
-        "protected_from_deletion": settings.protected_from_deletion,
-        "metadata": metadata_of(settings),
-        "tracing": admin.is_traced(name),
-        "cluster_state": {admin.node_name(): "running"},
-    })
+/// A virtual host.
+struct VHostRow<'a> {
+    admin: &'a Admin,
+    name: &'a str,
+    settings: &'a VHostSettings,
+    /// Summed up if somebody asks.
+    totals: OnceCell<Totals>,
+}
+
+impl<'a> VHostRow<'a> {
+    fn new(admin: &'a Admin, name: &'a str, settings: &'a VHostSettings) -> Self {
+        Self { admin, name, settings, totals: OnceCell::new() }
+    }
+
+    fn totals(&self) -> &Totals {
+        self.totals.get_or_init(|| Totals::of(self.admin, &[self.name]))
+    }
+}
+
+impl Row for VHostRow<'_> {
+    fn fields(&self, out: &mut Fields<'_>) {
+        let Self { admin, name, settings, .. } = self;
+        out.add("name", || name);
+        out.add("description", || &settings.description);
+        out.add("tags", || settings.tags.iter().collect::<Vec<_>>());
+        out.add("default_queue_type", || settings.default_queue_type.as_deref().unwrap_or("classic"));
+        out.add("protected_from_deletion", || settings.protected_from_deletion);
+        out.add("metadata", || metadata_of(settings));
+        out.add("tracing", || admin.is_traced(name));
+        out.add("cluster_state", || json!({admin.node_name(): "running"}));
+        // Nothing of a virtual host without queues, as by RabbitMQ.
+        if out.wants("messages") {
+            measures::add(out, &self.totals().lengths);
+        }
+        if out.wants("message_stats") {
+            out.add_some("message_stats", measures::if_any(&self.totals().message_stats));
+        }
+    }
 }
 
 /// What definitions and `metadata` say of it.
@@ -84,8 +112,8 @@ async fn list(caller: Caller, State(api): State<Api>, listing: Listing) -> Resul
     api.work(move |admin| {
         let vhosts = admin.vhosts();
         let seen = vhosts.iter().filter(|(name, _)| caller.sees(admin, name));
-        let items = seen.map(|(name, settings)| json_of(admin, name, settings)).collect();
-        listing.answer_paged(&["name"], items)
+        let rows = seen.map(|(name, settings)| VHostRow::new(admin, name, settings)).collect();
+        listing.answer_paged(&["name"], rows)
     })
     .await
 }
@@ -96,8 +124,11 @@ async fn one(
     Path(name): Path<String>,
     listing: Listing,
 ) -> Result<Response, ApiError> {
-    let settings = api.admin.vhost(&name).ok_or_else(ApiError::not_found)?;
-    Ok(listing.one(json_of(&api.admin, &name, &settings)))
+    api.work(move |admin| {
+        let settings = admin.vhost(&name).ok_or_else(ApiError::not_found)?;
+        Ok(listing.one(VHostRow::new(admin, &name, &settings)))
+    })
+    .await
 }
 
 /// Who makes one may do everything in it, as with RabbitMQ.

@@ -52,6 +52,60 @@ async fn an_export_of_rabbitmq_is_imported_with_nothing_lost_and_comes_out_again
 }
 
 #[tokio::test]
+async fn definitions_that_name_what_is_not_there_change_nothing() {
+    let world = World::new().await;
+    let before = world.get("/api/definitions").await;
+    let refused = async |section: &str, entry: Value| {
+        let queue = json!({"name": "q", "vhost": "/"});
+        let definitions = json!({"queues": [queue], "vhosts": [{"name": "new"}], section: [entry]});
+        let answer = import(&world, "/api/definitions", &definitions).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        answer.json["reason"].as_str().unwrap().to_owned()
+    };
+    let grant = json!({"user": "nobody", "vhost": "/", "configure": "", "write": "", "read": ""});
+    let missing = "here or in the definitions";
+    assert_eq!(
+        refused("permissions", grant).await,
+        format!("permissions[0]: there is no user 'nobody', {missing}")
+    );
+    let exchange = json!({"name": "e", "type": "direct", "vhost": "nowhere"});
+    assert_eq!(
+        refused("exchanges", exchange).await,
+        format!("exchanges[0]: there is no vhost 'nowhere', {missing}")
+    );
+    let bind = |source: &str, vhost: &str, destination: &str| {
+        json!({"source": source, "vhost": vhost, "destination": destination, "destination_type": "queue",
+            "routing_key": "", "arguments": {}})
+    };
+    assert_eq!(
+        refused("bindings", bind("e", "/", "q")).await,
+        format!("bindings[0]: there is no exchange 'e' in vhost '/', {missing}")
+    );
+    assert_eq!(
+        refused("bindings", bind("amq.topic", "new", "q")).await,
+        format!("bindings[0]: there is no queue 'q' in vhost 'new', {missing}")
+    );
+    assert_eq!(world.get("/api/definitions").await, before);
+}
+
+#[tokio::test]
+async fn definitions_are_taken_from_the_file_of_a_form() {
+    let world = World::new().await;
+    let send = async |body: &str, path: &str| {
+        let request = request(Method::POST, path, body).extension(Peer::Local);
+        let request = request.header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
+        world.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    let form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"d\"\r\n\r\n\
+        {\"queues\": [{\"name\": \"of-a-form\", \"vhost\": \"/\"}]}\r\n--b--\r\n";
+    assert_eq!(send(form, "/api/definitions").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(send(form, "/api/definitions/%2F").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.get("/api/queues/%2F/of-a-form").await["durable"], true);
+    let refused = send("--b\r\n\r\n\r\n--b--", "/api/definitions").await;
+    assert_eq!(refused.json["reason"], "the form has no part called file");
+}
+
+#[tokio::test]
 async fn what_was_exported_makes_the_same_broker_once_more() {
     let (one, other) = (World::new().await, World::new().await);
     let theirs: Value = serde_json::from_str(RABBITMQ).unwrap();
@@ -127,9 +181,6 @@ async fn what_is_malformed_changes_nothing_and_says_where() {
         assert!(found.starts_with(reason), "{found}");
         assert_eq!(world.get("/api/definitions").await, before);
     }
-    let nowhere = json!({"queues": [{"name": "q", "vhost": "nope"}]});
-    let answer = import(&world, "/api/definitions", &nowhere).await;
-    assert_eq!(answer.json["reason"], "queue 'q' in vhost 'nope': vhost 'nope' does not exist");
     let request = request(Method::POST, "/api/definitions", "[]").extension(Peer::Local);
     let answer = world.send(request.body(Body::from("[]")).unwrap()).await;
     assert_eq!(answer.json["reason"], "failed_to_parse_json");

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::Admin;
-use super::measures::{Measure, Windows, lengths, measure, message_stats};
-use crate::server::census::{CHURN_AT, TALLY_AT};
+use super::measures::{Measure, Past, Windows, lengths, measure, message_stats};
+use crate::server::census::{CHURN_AT, CHURNS, Seen, TALLY_AT};
 use crate::server::events::NODE;
 use crate::store::folder::DiskSpace;
 
 /// What comes and goes, in the order of the census.
-const CHURN_NAMES: [&str; 7] = [
+const CHURN_NAMES: [&str; CHURNS] = [
     "connection_created",
     "connection_closed",
     "channel_created",
@@ -124,22 +124,20 @@ impl Admin {
             node: NODE,
             lengths: lengths((ready, unacked), Some(&seen.global), windows.lengths),
             message_stats: message_stats(&tally, TALLY_AT, Some(&seen.global), windows.messages),
-            churn: CHURN_NAMES
-                .iter()
-                .zip(churn)
-                .enumerate()
-                .map(|(place, (name, value))| {
-                    measure(name, value, Some(&seen.global), windows.messages, |sample| {
-                        sample[CHURN_AT + place]
-                    })
-                })
-                .collect(),
+            churn: churn_of(churn, seen, windows),
             connections: number(connections),
             channels: number(channels),
             exchanges: number(exchanges),
             queues,
             consumers,
         })
+    }
+
+    /// What came and went since the broker started.
+    #[must_use]
+    pub fn churn(&self) -> Vec<Measure> {
+        let churn = self.shared.census.churn.to_array();
+        self.shared.census.seen(|seen| churn_of(churn, seen, Windows::default()))
     }
 
     /// Where the broker listens.
@@ -175,6 +173,16 @@ impl Admin {
             sockets: number(self.shared.connection_count()),
         }
     }
+}
+
+fn churn_of(churn: [u64; CHURNS], seen: &Seen, windows: Windows) -> Vec<Measure> {
+    let named = CHURN_NAMES.iter().zip(churn).enumerate();
+    let past: Option<&dyn Past> = Some(&seen.global);
+    named
+        .map(|(place, (name, value))| {
+            measure(name, value, past, windows.messages, |sample| sample[CHURN_AT + place])
+        })
+        .collect()
 }
 
 /// What the process occupies, where `/proc` says so, in KiB.
