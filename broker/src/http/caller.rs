@@ -1,7 +1,8 @@
 //! [`Caller`]: who makes a request, and the tags that a route asks for.
 //!
-//! Over TCP a caller proves who it is with a name and a password in every request (Basic), under the same rules as over AMQP. Over the
-//! socket in the data folder it is a local administrator. Texts and status codes are RabbitMQ's.
+//! Over TCP a caller proves who it is in every request, with a name and a password (Basic) or a token (Bearer, or in place of the
+//! password), under the same rules as over AMQP. Over the socket in the data folder it is a local administrator. Texts and status
+//! codes are RabbitMQ's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::Api;
 use super::error::ApiError;
 use crate::access::{Tag, Tags};
 use crate::limits::{ACCESS_NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
-use crate::server::admin::Admin;
+use crate::server::admin::{Admin, Login, LoginRefused};
 
 /// What a caller over the local socket is called where a name is asked for.
 const LOCAL_NAME: &str = "local";
@@ -39,23 +40,28 @@ pub(super) struct Caller(Arc<Identity>);
 #[derive(Debug)]
 struct Identity {
     /// `None` for a local administrator, who is no user.
-    user: Option<String>,
+    login: Option<Login>,
     tags: Tags,
 }
 
 impl Caller {
     fn local() -> Self {
-        Self(Arc::new(Identity { user: None, tags: Tags::new([Tag::Administrator.name()]) }))
+        Self(Arc::new(Identity { login: None, tags: Tags::new([Tag::Administrator.name()]) }))
     }
 
     /// The user, or what to call a local administrator.
     pub(super) fn name(&self) -> &str {
-        self.0.user.as_deref().unwrap_or(LOCAL_NAME)
+        self.user().unwrap_or(LOCAL_NAME)
     }
 
     /// The user; none for a local administrator.
     pub(super) fn user(&self) -> Option<&str> {
-        self.0.user.as_deref()
+        self.login().map(Login::name)
+    }
+
+    /// What it has logged in as; nothing for a local administrator.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.0.login.as_ref()
     }
 
     /// The tags.
@@ -78,7 +84,7 @@ impl Caller {
 
     /// Whether it is this user, or may do everything.
     pub(super) fn is_or_administers(&self, user: &str) -> bool {
-        self.has(Tag::Administrator) || self.0.user.as_deref() == Some(user)
+        self.has(Tag::Administrator) || self.user() == Some(user)
     }
 
     /// Whether what is in a virtual host can be looked at: by who has permissions there, and by monitors.
@@ -88,7 +94,7 @@ impl Caller {
 
     /// Whether it has permissions in a virtual host. Administrators need them, too; local ones do not.
     pub(super) fn may_enter(&self, admin: &Admin, vhost: &str) -> bool {
-        self.0.user.as_deref().is_none_or(|user| admin.may_enter(user, vhost))
+        self.login().is_none_or(|login| login.may_enter(admin, vhost))
     }
 
     /// Lets only those pass who have permissions in a virtual host.
@@ -152,7 +158,7 @@ impl FromRequestParts<Api> for Owner {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
-        if caller.0.user.is_none() { Ok(Self) } else { Err(ApiError::not_found()) }
+        if caller.login().is_none() { Ok(Self) } else { Err(ApiError::not_found()) }
     }
 }
 
@@ -195,21 +201,32 @@ async fn identify(api: &Api, peer: Option<Peer>, sent: Option<HeaderValue>) -> R
         *response.body_mut() = axum::body::Body::empty();
         return Err(response);
     };
-    let Some((name, password)) = sent.to_str().ok().and_then(basic) else {
-        return Err(ApiError::login_failed().into_response());
+    let caller = match sent.to_str().ok().and_then(Proof::read) {
+        Some(Proof::Password(name, password)) => login(api, name, password, peer).await,
+        Some(Proof::Token(token)) => login_with_token(api, &token, peer).await,
+        None => Err(ApiError::login_failed()),
     };
-    let caller = login(api, name, password, peer).await.map_err(ApiError::into_response)?;
+    let caller = caller.map_err(ApiError::into_response)?;
     caller.need(Tag::Management, "Not management user").map_err(ApiError::into_response)?;
     Ok(caller)
 }
 
-/// Checks a name and a password as if they came from `peer`.
+/// Checks a token as if it came from `peer`.
+async fn login_with_token(api: &Api, token: &str, peer: IpAddr) -> Result<Caller, ApiError> {
+    let checked = api.admin.authenticate_with_token(token.as_bytes(), peer);
+    admit(api, "(token)", peer, checked.unwrap_or(Err(LoginRefused::BadCredentials))).await
+}
+
+/// Checks a name and a password as if they came from `peer`; a token in the place of a password brings a name of its own.
 pub(super) async fn login(
     api: &Api,
     name: String,
     password: Vec<u8>,
     peer: IpAddr,
 ) -> Result<Caller, ApiError> {
+    if let Some(checked) = api.admin.authenticate_with_token(&password, peer) {
+        return admit(api, &name, peer, checked).await;
+    }
     let checked = match api.admin.authenticate_at_once(&name, &password, peer) {
         Some(checked) => checked,
         None => {
@@ -220,8 +237,20 @@ pub(super) async fn login(
                 .map_err(|_| ApiError::internal())?
         }
     };
+    admit(api, &name, peer, checked.map(Login::from)).await
+}
+
+async fn admit(
+    api: &Api,
+    name: &str,
+    peer: IpAddr,
+    checked: Result<Login, LoginRefused>,
+) -> Result<Caller, ApiError> {
     match checked {
-        Ok(user) => Ok(Caller(Arc::new(Identity { user: Some(user.name.clone()), tags: user.tags.clone() }))),
+        Ok(login) => {
+            let tags = login.tags().clone();
+            Ok(Caller(Arc::new(Identity { login: Some(login), tags })))
+        }
         Err(reason) => {
             tracing::warn!(%peer, user = ?name, %reason, "login refused (HTTP)");
             tokio::time::sleep(api.admin.login_failure_delay()).await;
@@ -230,12 +259,28 @@ pub(super) async fn login(
     }
 }
 
-/// Name and password of `Basic bmFtZTpwYXNzd29yZA==`.
-fn basic(header: &str) -> Option<(String, Vec<u8>)> {
-    let (scheme, credentials) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
+/// What a caller proves itself with.
+enum Proof {
+    /// A name and a password.
+    Password(String, Vec<u8>),
+    /// A token.
+    Token(String),
+}
+
+impl Proof {
+    /// From `Basic bmFtZTpwYXNzd29yZA==` or `Bearer e30.e30.x`.
+    fn read(header: &str) -> Option<Self> {
+        let (scheme, credentials) = header.split_once(' ')?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "basic" => basic(credentials).map(|(name, password)| Self::Password(name, password)),
+            "bearer" => Some(Self::Token(credentials.trim().to_owned())),
+            _ => None,
+        }
     }
+}
+
+/// Name and password in base64.
+fn basic(credentials: &str) -> Option<(String, Vec<u8>)> {
     let bytes = STANDARD.decode(credentials.trim()).ok()?;
     let colon = bytes.iter().position(|&byte| byte == b':')?;
     let (name, password) = (&bytes[..colon], &bytes[colon + 1..]);
@@ -252,15 +297,20 @@ mod tests {
 
     #[test]
     fn credentials_are_read_whatever_is_in_the_password() {
-        let read = |text: &str| basic(&format!("Basic {}", STANDARD.encode(text)));
+        let proof = |header: &str| match Proof::read(header)? {
+            Proof::Password(name, password) => Some((name, password)),
+            Proof::Token(token) => Some((String::new(), token.into_bytes())),
+        };
+        let read = |text: &str| proof(&format!("Basic {}", STANDARD.encode(text)));
         assert_eq!(read("a:b").unwrap(), ("a".to_owned(), b"b".to_vec()));
         assert_eq!(read("a:b:c").unwrap().1, b"b:c");
         assert_eq!(read("a:").unwrap().1, b"");
         assert_eq!(read("a"), None);
-        assert_eq!(basic("Bearer YTpi"), None);
-        assert_eq!(basic("basic YTpi").unwrap().0, "a");
-        assert_eq!(basic("Basic !"), None);
-        assert_eq!(basic("Basic"), None);
+        assert_eq!(proof("bearer  a.b.c ").unwrap().1, b"a.b.c");
+        assert_eq!(proof("Digest YTpi"), None);
+        assert_eq!(proof("basic YTpi").unwrap().0, "a");
+        assert_eq!(proof("Basic !"), None);
+        assert_eq!(proof("Basic"), None);
         assert_eq!(read(&format!("{}:x", "n".repeat(256))), None);
     }
 }

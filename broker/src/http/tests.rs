@@ -5,6 +5,7 @@ mod definitions;
 mod messages;
 mod parameters;
 mod resources;
+mod tokens;
 mod users;
 
 use axum::Router;
@@ -39,8 +40,14 @@ pub(super) struct Answer {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(super) async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::in_process();
         config.auth.failure_delay = std::time::Duration::ZERO;
+        adjust(&mut config);
         let broker = Broker::start(config).await.unwrap();
         let admin = broker.admin();
         for tag in ["monitoring", "policymaker", "management", "none"] {

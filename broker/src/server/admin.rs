@@ -9,6 +9,7 @@ mod chosen;
 mod connections;
 mod definitions;
 mod filter;
+mod login;
 mod measures;
 mod node;
 mod overview;
@@ -32,10 +33,10 @@ use crate::access::{
     AccessError, Grant, Permissions, Tags, TopicPermissions, User, UserLimits, VHostLimits, VHostSettings,
 };
 use crate::server::Broker;
-use crate::server::access::LoginRefused;
 use crate::server::shared::Shared;
 
 pub use crate::engine::queue::{MessageId, NoMessageId};
+pub use crate::server::access::LoginRefused;
 pub use crate::server::backups::{BackupOrder, BackupState, BackupView};
 pub(crate) use crate::server::events::NODE;
 pub use crate::server::events::listeners::{EventListener, Heard, ToldEvent};
@@ -46,6 +47,7 @@ pub use chosen::{CHOSEN_COUNT_MAX, CHOSEN_IDS_MAX, Choice, ChosenDone, MoveTarge
 pub use connections::{ConnectionView, ConsumerView};
 pub use definitions::{DefinedBinding, VHostDefinitions};
 pub use filter::MessageFilter;
+pub use login::Login;
 pub use measures::{Measure, Windows};
 pub(super) use overview::Facts;
 pub use overview::{ListenerView, NodeView, OverviewView};

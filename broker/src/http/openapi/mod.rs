@@ -51,9 +51,12 @@ fn document() -> Value {
             "license": {"name": "MIT OR Apache-2.0", "identifier": env!("CARGO_PKG_LICENSE")},
         },
         "paths": paths,
-        "security": [{"basic": []}],
+        "security": [{"basic": []}, {"bearer": []}],
         "components": {
-            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            },
             "parameters": parameters(),
             "responses": refusals(),
             "schemas": schemas,

@@ -43,7 +43,11 @@ pub(super) fn actor(caller: &Caller, admin: &Admin, vhost: &str) -> Result<Actor
         return Err(ApiError::not_found());
     }
     caller.enter(admin, vhost)?;
-    admin.act_as(caller.user(), vhost).ok_or_else(ApiError::not_found)
+    let actor = match caller.login() {
+        Some(login) => admin.act_for(login, vhost),
+        None => admin.act_as(None, vhost),
+    };
+    actor.ok_or_else(ApiError::not_found)
 }
 
 /// What a client of AMQP would be told, in the form that RabbitMQ gives it here.

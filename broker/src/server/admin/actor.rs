@@ -1,7 +1,8 @@
 //! [`Actor`]: declares, binds, publishes and gets in the name of a user, as that user could over AMQP and no more.
 
 use crate::error::AmqpError;
-use crate::server::admin::Admin;
+use crate::server::access::User;
+use crate::server::admin::{Admin, Login};
 use crate::server::executor::Executor;
 use crate::session::action::{
     Action, ChannelId, Deliveries, Durability, Publish, PublishOutcome, Reply, Settle, Settlement,
@@ -74,7 +75,17 @@ impl Admin {
     /// virtual host, or the user may not enter it.
     #[must_use]
     pub fn act_as(&self, user: Option<&str>, vhost: &str) -> Option<Actor> {
+        let user = match user {
+            Some(name) => Some(User::of(&*self.user(name)?)),
+            None => None,
+        };
         Some(Actor { executor: Executor::for_operator(&self.shared, user, vhost)? })
+    }
+
+    /// The same in the name of who has logged in, with what its token permits if it has one.
+    #[must_use]
+    pub fn act_for(&self, login: &Login, vhost: &str) -> Option<Actor> {
+        Some(Actor { executor: Executor::for_operator(&self.shared, Some(login.user.clone()), vhost)? })
     }
 }
 

@@ -16,14 +16,14 @@ impl Executor {
     /// the user may not enter it.
     pub(in crate::server) fn for_operator(
         shared: &Arc<Shared>,
-        user: Option<&str>,
+        user: Option<User>,
         vhost: &str,
     ) -> Option<Self> {
         let vhost = shared.vhost(vhost)?;
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut executor = Self::new(shared.clone(), shared.new_connection_id(), here, None, Arc::default());
         executor.vhost = Some(vhost);
-        let Some(name) = user else {
+        let Some(user) = user else {
             executor.rights = HeldRights::all(Arc::new(access::User {
                 name: String::new(),
                 password: PasswordHash::none(),
@@ -32,8 +32,7 @@ impl Executor {
             }));
             return Some(executor);
         };
-        let user = shared.access.read(|directory| directory.user(name).cloned())?;
-        executor.user = Some(User::of(&user));
+        executor.user = Some(user);
         executor.look_up_rights();
         executor.rights.open_vhost().then_some(executor)
     }

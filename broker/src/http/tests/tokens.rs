@@ -1,0 +1,99 @@
+//! Tokens in place of passwords.
+
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use tempfile::NamedTempFile;
+
+use super::*;
+use crate::config::TokenAlgorithm;
+
+const SECRET: &[u8] = b"a secret that nobody will ever guess";
+
+/// A broker that takes tokens, and the file with its key.
+async fn world() -> (World, NamedTempFile) {
+    let mut keys = NamedTempFile::new().unwrap();
+    let key = json!({"keys": [{"kty": "oct", "k": URL_SAFE_NO_PAD.encode(SECRET)}]});
+    keys.write_all(key.to_string().as_bytes()).unwrap();
+    let world = World::with(|config| {
+        config.oauth.resource_server_id = "broker".to_owned();
+        config.oauth.keys = Some(keys.path().to_owned());
+        config.oauth.algorithms = vec![TokenAlgorithm::Hs256];
+    });
+    (world.await, keys)
+}
+
+/// What is signed of a token that ends so many seconds from now.
+fn unsigned(header: &Value, scope: &str, seconds: i64) -> String {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let expires_s = now_s.saturating_add_signed(seconds);
+    let claims = json!({"sub": "alex", "aud": "broker", "exp": expires_s, "scope": scope});
+    format!("{}.{}", part(header), part(&claims))
+}
+
+fn token(scope: &str, seconds: i64) -> String {
+    let signed = unsigned(&json!({"alg": "HS256"}), scope, seconds);
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+async fn call(world: &World, token: &str, method: Method, path: &str, body: Value) -> Answer {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = request(method, path, &body)
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .extension(Peer::Tcp("127.0.0.1".parse().unwrap()));
+    world.send(request.body(Body::from(body)).unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_opens_what_its_scopes_name_and_nothing_else() {
+    let (world, _keys) = world().await;
+    let token = token("broker.tag:management broker.configure:%2F/mine-* broker.write:%2F/mine-*", 60);
+    let get = async |path: &str| call(&world, &token, Method::GET, path, Value::Null).await;
+    let put = async |path: &str| call(&world, &token, Method::PUT, path, json!({})).await;
+    assert_eq!(get("/api/whoami").await.json, json!({"name": "alex", "tags": ["management"]}));
+    assert_eq!(put("/api/queues/%2F/mine-1").await.status, StatusCode::CREATED);
+    let refused = put("/api/queues/%2F/yours").await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let reason = "configure access to queue 'yours' in vhost '/' refused for user 'alex'";
+    assert_eq!(refused.json["reason"], reason);
+    assert_eq!(get("/api/queues/%2F/mine-1").await.status, StatusCode::OK);
+    world.put("/api/vhosts/other", json!({})).await;
+    assert_eq!(get("/api/queues/other").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(get("/api/users").await.json["reason"], "Not administrator user");
+}
+
+#[tokio::test]
+async fn a_token_is_taken_in_place_of_a_password_and_its_tags_count() {
+    let (world, _keys) = world().await;
+    let who = format!("whoever:{}", token("broker.tag:administrator", 60));
+    let answer = world.call_as(&who, Method::GET, "/api/users", Value::Null).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let who = format!("whoever:{}", token("broker.read:*/*", 60));
+    let answer = world.call_as(&who, Method::GET, "/api/whoami", Value::Null).await;
+    assert_eq!(answer.json["reason"], "Not management user");
+    assert_eq!(world.get("/api/whoami").await["name"], "guest", "passwords still are passwords");
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_good_open_nothing() {
+    let (world, _keys) = world().await;
+    let refused = async |token: &str| {
+        let answer = call(&world, token, Method::GET, "/api/whoami", Value::Null).await;
+        assert_eq!(
+            (answer.status, &answer.json["reason"]),
+            (StatusCode::UNAUTHORIZED, &json!("Login failed"))
+        );
+    };
+    refused(&token("broker.tag:administrator", -60)).await;
+    let good = token("broker.tag:administrator", 60);
+    refused(&good[..good.len() - 2]).await;
+    refused("guest").await;
+    refused("").await;
+    let none = World::new().await;
+    let answer = call(&none, &good, Method::GET, "/api/whoami", Value::Null).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "tokens are switched off");
+}
