@@ -17,15 +17,17 @@ COPY --from=build /usr/local/bin/warren /usr/local/bin/warren
 
 # Inside a container only 0.0.0.0 can be reached from outside, and nobody but its own processes comes over loopback, so
 # the rule that the user may log in from loopback only would lock everybody out. Set WARREN_AUTH_PASSWORD before
-# publishing the port to a network; the broker logs a warning until then.
+# publishing a port to a network; the broker logs a warning until then.
 ENV WARREN_BIND=0.0.0.0 \
+    WARREN_HTTP_BIND=0.0.0.0 \
     WARREN_DATA=/var/lib/warren \
     WARREN_AUTH_LOOPBACK_ONLY=false
 
 USER warren
 WORKDIR /var/lib/warren
 VOLUME /var/lib/warren
-EXPOSE 5672
+# AMQP and the HTTP API.
+EXPOSE 5672 15672
 
 # A real handshake: the broker has to answer with connection.start.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["warren", "health"]

@@ -71,7 +71,12 @@ impl Config {
         Self {
             listen: Listen { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port: 0, ..Listen::default() },
             tls: Tls { port: 0, ..Tls::default() },
-            http: Http { enabled: false, bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port: 0 },
+            http: Http {
+                enabled: false,
+                bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+                port: 0,
+                ..Http::default()
+            },
             data: Data { folder: None },
             ..Self::default()
         }

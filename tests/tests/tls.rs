@@ -57,6 +57,64 @@ async fn broker(tls: Tls) -> Broker {
     Broker::start(Config { tls, ..Config::in_process() }).await.unwrap()
 }
 
+/// The command line against the API over TLS; what it says, and whether it worked.
+async fn ctl(port: u16, ca: &Path, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(built("warren"));
+    let url = format!("https://guest:guest@localhost:{port}");
+    command.args(["ctl", "--url", &url, "--cacert"]).arg(ca).args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_served_over_tls_and_not_without_it_if_so_wanted() {
+    let papers = Papers::new();
+    // Clients of AMQP need a certificate, those of the API none.
+    let tls = Tls { client_ca: Some(papers.path("ca.pem")), ..papers.settings() };
+    let mut config = Config { tls, ..Config::in_process() };
+    config.http.enabled = true;
+    config.http.plaintext = false;
+    config.http.tls_port = Some(0);
+    let broker = Broker::start(config.clone()).await.unwrap();
+    assert!(broker.http_addrs().is_empty());
+    let port = broker.https_addrs()[0].port();
+    let (worked, text) = ctl(port, &papers.path("ca.pem"), &["list_vhosts", "-q"]).await;
+    assert!(worked && text.contains("name\n/\n"), "{text}");
+    let (worked, text) = ctl(port, &papers.path("client.pem"), &["list_vhosts"]).await;
+    assert!(!worked, "another authority: {text}");
+
+    // rcgen's certificates end in the year 4096.
+    let check = |within: &str| {
+        let path = format!("/api/health/checks/certificate-expiration/{within}/years");
+        let mut command = Command::new(python());
+        let script = "import json, ssl, sys, urllib.request as r, urllib.error, base64\n\
+            context = ssl.create_default_context(cafile=sys.argv[2])\n\
+            q = r.Request(sys.argv[1], headers={'Authorization': 'Basic ' + base64.b64encode(b'guest:guest').decode()})\n\
+            try: a = r.urlopen(q, context=context)\n\
+            except urllib.error.HTTPError as e: a = e\n\
+            print(a.status, a.read().decode())";
+        command.args(["-c", script, &format!("https://localhost:{port}{path}")]).arg(papers.path("ca.pem"));
+        async move {
+            let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        }
+    };
+    assert_eq!(check("10").await.trim(), "200 {\"status\":\"ok\"}");
+    let expiring = check("9999").await;
+    for part in
+        ["503 ", "Certificates expiring", "\"protocol\":\"amqp/ssl\"", "\"protocol\":\"https\"", "4096-01-01"]
+    {
+        assert!(expiring.contains(part), "{part}: {expiring}");
+    }
+    broker.shutdown().await;
+
+    config.tls = Tls::default();
+    let error = Broker::start(config).await.unwrap_err();
+    assert!(error.to_string().contains("http.tls_port needs tls.cert"), "{error}");
+}
+
 /// Runs pika's scenarios. Blocks, so not on a thread that the broker needs.
 async fn run_pika(broker: &Broker, papers: &Papers, certificate: Option<&str>) -> Vec<String> {
     let mut script = Command::new(python());

@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use warren::config::Config;
 
-/// The banner for a broker that listens on `addrs`, on `tls_addrs` for TLS, and on `http_addrs` for the HTTP API.
+/// The banner for a broker that listens on `addrs`, on `tls_addrs` for TLS, and on `http_addrs` and `https_addrs` for the HTTP API.
 pub(super) fn banner(
     config: &Config,
     addrs: &[SocketAddr],
     tls_addrs: &[SocketAddr],
-    http_addrs: &[SocketAddr],
+    (http_addrs, https_addrs): (&[SocketAddr], &[SocketAddr]),
 ) -> String {
     let mut out = format!("Warren {}, an AMQP 0-9-1 broker\n", env!("CARGO_PKG_VERSION"));
     for addr in addrs {
@@ -24,6 +24,9 @@ pub(super) fn banner(
     }
     for addr in http_addrs {
         let _ = writeln!(out, "  http api   http://{addr}/api");
+    }
+    for addr in https_addrs {
+        let _ = writeln!(out, "  http api   https://{addr}/api");
     }
     match &config.data.folder {
         Some(folder) => {
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn every_listener_has_a_line_and_the_first_is_the_one_to_connect_to() {
         let addrs = ["0.0.0.0:4242".parse().unwrap(), "[::1]:4242".parse().unwrap()];
-        let text = banner(&Config::default(), &addrs, &[], &[]);
+        let text = banner(&Config::default(), &addrs, &[], (&[], &[]));
         assert!(
             text.contains("  listening  amqp://0.0.0.0:4242\n  listening  amqp://[::1]:4242\n"),
             "{text}"
@@ -89,17 +92,20 @@ mod tests {
     #[test]
     fn where_tls_is_spoken_is_said_too() {
         let tls = ["127.0.0.1:5671".parse().unwrap()];
-        let text = banner(&Config::default(), &["127.0.0.1:5672".parse().unwrap()], &tls, &[]);
+        let text = banner(&Config::default(), &["127.0.0.1:5672".parse().unwrap()], &tls, (&[], &[]));
         assert!(text.contains("  listening  amqps://127.0.0.1:5671\n"), "{text}");
         assert!(text.contains("  connect    amqp://guest:guest@127.0.0.1:5672 "), "{text}");
-        let text = banner(&Config::default(), &[], &tls, &[]);
+        let text = banner(&Config::default(), &[], &tls, (&[], &[]));
         assert!(text.contains("  connect    amqps://guest:guest@127.0.0.1:5671 "), "{text}");
     }
 
     #[test]
     fn where_the_http_api_is_served_is_said_too() {
-        let text = banner(&Config::default(), &[], &[], &["127.0.0.1:15672".parse().unwrap()]);
+        let plain: [SocketAddr; 1] = ["127.0.0.1:15672".parse().unwrap()];
+        let encrypted: [SocketAddr; 1] = ["127.0.0.1:15671".parse().unwrap()];
+        let text = banner(&Config::default(), &[], &[], (&plain, &encrypted));
         assert!(text.contains("  http api   http://127.0.0.1:15672/api\n"), "{text}");
+        assert!(text.contains("  http api   https://127.0.0.1:15671/api\n"), "{text}");
     }
 
     #[test]
@@ -107,7 +113,7 @@ mod tests {
         let mut config = Config { data: Data { folder: None }, ..Config::default() };
         config.auth.password = Secret("tulip".to_owned());
         config.auth.loopback_only.clear();
-        let text = banner(&config, &["127.0.0.1:1".parse().unwrap()], &[], &[]);
+        let text = banner(&config, &["127.0.0.1:1".parse().unwrap()], &[], (&[], &[]));
         assert!(!text.contains("tulip"), "{text}");
         assert!(
             text.contains(
@@ -124,7 +130,7 @@ mod tests {
     #[test]
     fn the_data_folder_is_named_with_what_its_sync_mode_loses() {
         let mut config = Config::default();
-        let text = banner(&config, &[], &[], &[]);
+        let text = banner(&config, &[], &[], (&[], &[]));
         assert!(
             text.contains(
                 "  data       warren-data\n  sync       always: nothing confirmed is lost when the process is killed \
@@ -133,7 +139,7 @@ mod tests {
             "{text}"
         );
         config.store.sync = Sync::Interval(Duration::from_millis(200));
-        let text = banner(&config, &[], &[], &[]);
+        let text = banner(&config, &[], &[], (&[], &[]));
         assert!(
             text.contains(
                 "  sync       interval=200ms: nothing confirmed is lost when the process is killed; a power failure \

@@ -47,12 +47,13 @@ async fn serve(config: Config, source: ProcessSource) -> anyhow::Result<ExitCode
         for address in broker.local_addrs().iter().chain(broker.tls_addrs()) {
             info!(%address, "listening");
         }
-        for address in broker.http_addrs() {
+        for address in broker.http_addrs().iter().chain(broker.https_addrs()) {
             info!(%address, "listening for the HTTP API");
         }
     }
     // Whoever started the broker may have closed standard output; that is no reason to stop.
-    let banner = banner::banner(&config, broker.local_addrs(), broker.tls_addrs(), broker.http_addrs());
+    let api = (broker.http_addrs(), broker.https_addrs());
+    let banner = banner::banner(&config, broker.local_addrs(), broker.tls_addrs(), api);
     let _ = io::stdout().write_all(banner.as_bytes()).and_then(|()| io::stdout().flush());
 
     service::ready(&status(&broker));
@@ -89,7 +90,8 @@ fn warn_if_exposed(config: &Config) {
 }
 
 fn is_exposed(config: &Config) -> bool {
-    let reachable = config.listen.bind.iter().any(|ip| !ip.is_loopback());
+    let served = if config.http.enabled { config.http.bind.as_slice() } else { &[] };
+    let reachable = config.listen.bind.iter().chain(served).any(|ip| !ip.is_loopback());
     reachable && !config.auth.is_user_loopback_only() && config.auth.password == Auth::default().password
 }
 
@@ -99,7 +101,9 @@ fn explain_start(error: StartError) -> anyhow::Error {
         StartError::Listen { address, source } => {
             (address.port(), Some(source.kind()), "--port or --tls-port")
         }
-        StartError::ListenHttp { address, source } => (address.port(), Some(source.kind()), "--http-port"),
+        StartError::ListenHttp { address, source } => {
+            (address.port(), Some(source.kind()), "http.tls_port or --http-port")
+        }
         _ => (0, None, ""),
     };
     let error = anyhow::Error::from(error);

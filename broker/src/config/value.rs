@@ -84,6 +84,15 @@ impl Input {
         self.integer(0..=1_000_000_u32).map(|limit| (limit > 0).then_some(limit))
     }
 
+    /// A TCP port; an empty text is none.
+    #[allow(clippy::option_option, reason = "the outer level is 'not readable', the inner one 'no port'")]
+    pub(super) fn optional_port(&self) -> Option<Option<u16>> {
+        if self.text().is_some_and(|text| text.trim().is_empty()) {
+            return Some(None);
+        }
+        self.integer(0..=u16::MAX).map(Some)
+    }
+
     /// Bytes: a number of them, or a text such as `64MiB`.
     pub(super) fn bytes(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let bytes = match self {

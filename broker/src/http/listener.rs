@@ -13,12 +13,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::caller::Peer;
 use super::{Api, Listeners, router, socket};
 use crate::limits::HTTP_CONNECTIONS_MAX;
+use crate::server::admin::Admin;
 
 /// How long the head of a request may take, and a connection may idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,13 +36,21 @@ const LEAVE_GRACE: Duration = Duration::from_secs(2);
 /// Serves until `stopping` says so.
 pub(super) async fn serve(api: Api, listeners: Listeners, mut stopping: watch::Receiver<bool>) {
     let (open, mut last) = mpsc::channel::<Infallible>(1);
-    let server =
-        Arc::new(Server { router: router::router(api), stopping: stopping.clone(), _open: open.clone() });
+    let server = Arc::new(Server {
+        admin: api.admin.clone(),
+        router: router::router(api),
+        stopping: stopping.clone(),
+        _open: open.clone(),
+    });
     // Those who bring passwords cannot keep out those in the data folder.
     let (tcp_room, local_room) = (room(), room());
-    for listener in listeners.tcp {
+    let plain = listeners.tcp.into_iter().map(|listener| (listener, Transport::Plain));
+    let encrypted = listeners.tls.into_iter().map(|listener| (listener, Transport::Tls));
+    for (listener, transport) in plain.chain(encrypted) {
         match TcpListener::from_std(listener) {
-            Ok(listener) => drop(tokio::spawn(accept_tcp(server.clone(), listener, tcp_room.clone()))),
+            Ok(listener) => {
+                drop(tokio::spawn(accept_tcp(server.clone(), listener, transport, tcp_room.clone())));
+            }
             Err(error) => tracing::error!(%error, "the HTTP API cannot listen"),
         }
     }
@@ -68,13 +77,21 @@ fn room() -> Arc<Semaphore> {
 }
 
 struct Server {
+    admin: Admin,
     router: Router,
     stopping: watch::Receiver<bool>,
     /// Dropped with the last connection.
     _open: mpsc::Sender<Infallible>,
 }
 
-async fn accept_tcp(server: Arc<Server>, listener: TcpListener, room: Arc<Semaphore>) {
+/// What is spoken below HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Plain,
+    Tls,
+}
+
+async fn accept_tcp(server: Arc<Server>, listener: TcpListener, transport: Transport, room: Arc<Semaphore>) {
     let mut stopping = server.stopping.clone();
     let accepting = async {
         while let Ok(permit) = room.clone().acquire_owned().await {
@@ -82,7 +99,11 @@ async fn accept_tcp(server: Arc<Server>, listener: TcpListener, room: Arc<Semaph
                 Ok((stream, peer)) => {
                     // An error means that the peer is gone already, which the first read will show.
                     let _ = stream.set_nodelay(true);
-                    tokio::spawn(server.clone().serve(stream, Peer::Tcp(peer.ip()), permit));
+                    let (server, peer) = (server.clone(), Peer::Tcp(peer.ip()));
+                    match transport {
+                        Transport::Plain => drop(tokio::spawn(server.serve(stream, peer, permit))),
+                        Transport::Tls => drop(tokio::spawn(server.serve_encrypted(stream, peer, permit))),
+                    }
                 }
                 Err(error) => pause(&error).await,
             }
@@ -116,6 +137,13 @@ async fn pause(error: &io::Error) {
 }
 
 impl Server {
+    async fn serve_encrypted(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
+        match self.admin.accept_https(stream).await {
+            Ok(stream) => self.serve(stream, peer, permit).await,
+            Err(error) => tracing::debug!(?peer, %error, "no TLS with a client of the HTTP API"),
+        }
+    }
+
     async fn serve<S>(self: Arc<Self>, stream: S, peer: Peer, _permit: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

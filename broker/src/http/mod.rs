@@ -78,9 +78,12 @@ impl Api {
 }
 
 /// Where to serve the API.
+#[derive(Default)]
 pub(crate) struct Listeners {
     /// Over TCP, where callers prove who they are.
     pub(crate) tcp: Vec<TcpListener>,
+    /// The same, encrypted.
+    pub(crate) tls: Vec<TcpListener>,
     /// In the data folder, where they need not.
     pub(crate) local: Option<UnixListener>,
 }
@@ -88,6 +91,7 @@ pub(crate) struct Listeners {
 /// The API being served, until [`Http::stop`] or drop.
 pub(crate) struct Http {
     addrs: Vec<SocketAddr>,
+    tls_addrs: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -99,7 +103,10 @@ impl Http {
     ///
     /// If the system gives no thread, or refuses a listener.
     pub(crate) fn start(admin: Admin, listeners: Listeners) -> io::Result<Self> {
-        let addrs = listeners.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let addrs = |listeners: &[TcpListener]| -> Vec<SocketAddr> {
+            listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        };
+        let (addrs, tls_addrs) = (addrs(&listeners.tcp), addrs(&listeners.tls));
         let (stop, stopping) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -112,12 +119,17 @@ impl Http {
             runtime.shutdown_timeout(STOP_GRACE);
         };
         let thread = thread::Builder::new().name("warren-http-main".to_owned()).spawn(serve)?;
-        Ok(Self { addrs, stop, thread: Some(thread) })
+        Ok(Self { addrs, tls_addrs, stop, thread: Some(thread) })
     }
 
     /// Where it listens, with the ports that were free if port 0 was asked for.
     pub(crate) fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// The same for TLS.
+    pub(crate) fn tls_addrs(&self) -> &[SocketAddr] {
+        &self.tls_addrs
     }
 
     /// Stops accepting, ends what is being worked on, and waits for that. For a thread that may wait.

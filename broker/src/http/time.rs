@@ -13,6 +13,13 @@ pub(super) fn text(at_ms: u64) -> String {
     )
 }
 
+/// A moment in seconds since 1970, as the check of certificates tells it: `2026-11-21 18:30:05`.
+pub(super) fn plain(at_s: u64) -> String {
+    let (year, month, day) = date(at_s / 86_400);
+    let second = at_s % 86_400;
+    format!("{year}-{month:02}-{day:02} {}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
 /// The date so many days after 1970-01-01. Years begin in March here, so that the odd day comes last.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -33,6 +40,7 @@ mod tests {
 
     #[test]
     fn moments_are_told_in_utc() {
+        assert_eq!(plain(1_795_285_805), "2026-11-21 18:30:05");
         assert_eq!(text(0), "1970-01-01T00:00:00.000+00:00");
         assert_eq!(text(951_782_400_000), "2000-02-29T00:00:00.000+00:00");
         assert_eq!(text(1_795_285_805_123), "2026-11-21T18:30:05.123+00:00");

@@ -121,6 +121,11 @@ pub enum StartError {
         "listen.plaintext is false and there is no TLS: set tls.cert and tls.key, or leave listen.plaintext true"
     )]
     NothingToListen,
+    /// The HTTP API is to be served, but in no way that is set up.
+    #[error(
+        "the HTTP API cannot be served: http.tls_port needs tls.cert and tls.key, and http.plaintext = false needs http.tls_port"
+    )]
+    NothingToServe,
     /// There is no address to listen on.
     #[error("no address to listen on: none is configured, or this machine has none of them")]
     NoAddress,
@@ -187,11 +192,7 @@ impl Broker {
             None => Vec::new(),
         };
         let (local_addrs, tls_addrs): (Vec<_>, Vec<_>) = (addrs(&plain), addrs(&encrypted));
-        let tcp = match config.http.enabled {
-            _ if !sockets.http.is_empty() => sockets.http,
-            true => bind_http(&config.http)?,
-            false => Vec::new(),
-        };
+        let http = bind_http(&config.http, tls.is_some(), sockets.http)?;
         let (shared, data) = match &config.data.folder {
             Some(path) => restore::start(&config, path).map(|(shared, data)| (shared, Some(data)))?,
             None => {
@@ -210,7 +211,7 @@ impl Broker {
         census::Census::start(&shared).map_err(StartError::Thread)?;
         shared.census.note(admin::Facts {
             started: Instant::now(),
-            listeners: listeners_of(&local_addrs, &tls_addrs, &tcp),
+            listeners: listeners_of(&local_addrs, &tls_addrs, &http),
         });
         if let Some(path) = &config.server.definitions {
             // Before anybody can connect.
@@ -218,7 +219,7 @@ impl Broker {
                 .map_err(|reason| StartError::Definitions { path: path.clone(), reason })?;
         }
         let local_socket = config.data.folder.as_deref().and_then(http::open_local);
-        let http = serve_http(&shared, tcp, local_socket.as_ref()).map_err(StartError::Thread)?;
+        let http = serve_http(&shared, http, local_socket.as_ref()).map_err(StartError::Thread)?;
         let accept = |listener, tls| tokio::spawn(listener::accept_loop(listener, tls, shared.clone()));
         let mut acceptors: Vec<_> = plain.into_iter().map(|listener| accept(listener, None)).collect();
         acceptors.extend(encrypted.into_iter().map(|listener| accept(listener, tls.clone())));
@@ -236,6 +237,12 @@ impl Broker {
     #[must_use]
     pub fn http_addrs(&self) -> &[SocketAddr] {
         self.http.as_ref().map_or(&[], Http::addrs)
+    }
+
+    /// The same for the HTTP API over TLS.
+    #[must_use]
+    pub fn https_addrs(&self) -> &[SocketAddr] {
+        self.http.as_ref().map_or(&[], Http::tls_addrs)
     }
 
     /// Turns tracing on in a vhost: for each message that is published there, and each delivery, a copy goes to the exchange
@@ -328,10 +335,13 @@ impl Drop for Broker {
 fn listeners_of(
     plain: &[SocketAddr],
     encrypted: &[SocketAddr],
-    http: &[std::net::TcpListener],
+    http: &http::Listeners,
 ) -> Vec<admin::ListenerView> {
-    let http: Vec<SocketAddr> = http.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let all = [("amqp", plain), ("amqp/ssl", encrypted), ("http", http.as_slice())];
+    let addrs = |listeners: &[std::net::TcpListener]| -> Vec<SocketAddr> {
+        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    };
+    let (http, https) = (addrs(&http.tcp), addrs(&http.tls));
+    let all = [("amqp", plain), ("amqp/ssl", encrypted), ("http", &http), ("https", &https)];
     let view = |(protocol, addresses): (&'static str, &[SocketAddr])| {
         addresses.iter().map(move |&address| admin::ListenerView { protocol, address }).collect::<Vec<_>>()
     };
@@ -398,9 +408,31 @@ fn bind_all(listen: &Listen, port: u16) -> Result<Vec<TcpListener>, StartError> 
         .and_then(|listeners| if listeners.is_empty() { Err(StartError::NoAddress) } else { Ok(listeners) })
 }
 
-fn bind_http(settings: &config::Http) -> Result<Vec<std::net::TcpListener>, StartError> {
+/// Where the API is served: on what the service manager has opened, or else on what is bound here.
+fn bind_http(
+    settings: &config::Http,
+    has_tls: bool,
+    opened: Vec<std::net::TcpListener>,
+) -> Result<http::Listeners, StartError> {
+    let mut listeners = http::Listeners { tcp: opened, ..http::Listeners::default() };
+    if !settings.enabled {
+        return Ok(listeners);
+    }
+    let is_plain = settings.plaintext || !listeners.tcp.is_empty();
+    match settings.tls_port {
+        Some(port) if has_tls => listeners.tls = bind_http_port(settings, port)?,
+        None if is_plain => {}
+        _ => return Err(StartError::NothingToServe),
+    }
+    if settings.plaintext && listeners.tcp.is_empty() {
+        listeners.tcp = bind_http_port(settings, settings.port)?;
+    }
+    Ok(listeners)
+}
+
+fn bind_http_port(settings: &config::Http, port: u16) -> Result<Vec<std::net::TcpListener>, StartError> {
     let failed = |address, source| StartError::ListenHttp { address, source };
-    let listeners = bind_each(settings.addrs(), settings.bind.len());
+    let listeners = bind_each(settings.addrs_at(port), settings.bind.len());
     let listeners = listeners.map_err(|(address, source)| failed(address, source))?;
     // They go to a runtime of their own.
     let plain = |listener: TcpListener| {
@@ -416,14 +448,14 @@ fn bind_http(settings: &config::Http) -> Result<Vec<std::net::TcpListener>, Star
 /// Serves the HTTP API if there is anything to serve it on.
 fn serve_http(
     shared: &Arc<Shared>,
-    tcp: Vec<std::net::TcpListener>,
+    mut listeners: http::Listeners,
     socket: Option<&LocalSocket>,
 ) -> io::Result<Option<Http>> {
-    let local = socket.map(LocalSocket::listener).transpose()?;
-    if tcp.is_empty() && local.is_none() {
+    listeners.local = socket.map(LocalSocket::listener).transpose()?;
+    if listeners.tcp.is_empty() && listeners.tls.is_empty() && listeners.local.is_none() {
         return Ok(None);
     }
-    Http::start(admin::Admin::new(shared.clone()), http::Listeners { tcp, local }).map(Some)
+    Http::start(admin::Admin::new(shared.clone()), listeners).map(Some)
 }
 
 fn bind_each(

@@ -61,7 +61,7 @@ pub enum TlsError {
 #[derive(Debug)]
 pub(super) struct TlsSetup {
     settings: RwLock<Tls>,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Loaded>,
     handshakes: Semaphore,
     handshake_timeout: Duration,
 }
@@ -113,15 +113,37 @@ impl TlsSetup {
         Ok(())
     }
 
-    /// Does the handshake on a fresh connection.
+    /// Does the handshake on a fresh connection of AMQP.
     ///
     /// # Errors
     ///
     /// What rustls says of the peer, or that it took too long.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.shake_hands(stream, |loaded| loaded.amqp.clone()).await
+    }
+
+    /// The same for HTTP, where no client needs a certificate.
+    ///
+    /// # Errors
+    ///
+    /// What rustls says of the peer, or that it took too long.
+    pub(super) async fn accept_http(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.shake_hands(stream, |loaded| loaded.http.clone()).await
+    }
+
+    /// What is in the files, as of the last time they were read.
+    pub(super) fn certificates(&self) -> Vec<CertificateFile> {
+        self.current.read().files.clone()
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        config: impl Fn(&Loaded) -> Arc<ServerConfig>,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let handshake = async {
             let _one = self.handshakes.acquire().await.map_err(io::Error::other)?;
-            let config = self.current.read().clone();
+            let config = config(&self.current.read());
             TlsAcceptor::from(config).accept(stream).await
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
@@ -165,8 +187,35 @@ impl TlsSetup {
     }
 }
 
-fn load(settings: &Tls, cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// What was made of the files.
+#[derive(Debug)]
+struct Loaded {
+    amqp: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+    files: Vec<CertificateFile>,
+}
+
+/// The certificates in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFile {
+    /// Whether it has the authorities that clients' certificates are signed by, not the broker's own certificate.
+    pub is_authority: bool,
+    /// Which file.
+    pub path: PathBuf,
+    /// From when to when each is valid, in seconds since 1970; none of one that cannot be read.
+    pub validity: Vec<Option<(i64, i64)>>,
+}
+
+impl CertificateFile {
+    fn of(is_authority: bool, path: &Path, certificates: &[CertificateDer<'_>]) -> Self {
+        let validity = certificates.iter().map(identity::validity).collect();
+        Self { is_authority, path: path.to_owned(), validity }
+    }
+}
+
+fn load(settings: &Tls, cert: &Path, key: &Path) -> Result<Loaded, TlsError> {
     let chain = certificates("certificate", cert)?;
+    let mut files = vec![CertificateFile::of(false, cert, &chain)];
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error("key", key, &error))?;
     let versions: &[_] = match settings.min_version {
         TlsVersion::Tls12 => rustls::ALL_VERSIONS,
@@ -181,11 +230,19 @@ fn load(settings: &Tls, cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Tl
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(|error| pair_error(&error))?;
+    let mut http = builder
+        .clone()
+        .with_no_client_auth()
+        .with_single_cert(chain.clone(), private.clone_key())
+        .map_err(|error| pair_error(&error))?;
+    http.alpn_protocols = vec![b"http/1.1".to_vec()];
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for authority in certificates("client_ca", path)? {
+            let authorities = certificates("client_ca", path)?;
+            files.push(CertificateFile::of(true, path, &authorities));
+            for authority in authorities {
                 roots.add(authority).map_err(|error| file_error("client_ca", path, &error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
@@ -198,8 +255,8 @@ fn load(settings: &Tls, cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Tl
             )
         }
     };
-    let config = builder.with_single_cert(chain, private).map_err(|error| pair_error(&error))?;
-    Ok(Arc::new(config))
+    let amqp = builder.with_single_cert(chain, private).map_err(|error| pair_error(&error))?;
+    Ok(Loaded { amqp: Arc::new(amqp), http: Arc::new(http), files })
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

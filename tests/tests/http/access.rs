@@ -179,6 +179,7 @@ impl World {
         let user = if resource == "connections" { OWNER } else { "alex" };
         let path = path.replace("{user}", user).replace("{exchange}", "amq.topic");
         let path = path.replace("{source}", "d-e").replace("{kind}", "q").replace("{destination}", "d-q");
+        let path = path.replace("{within}", "1").replace("{unit}", "weeks");
         let path = path.replace("{component}", "operator_policy");
         let path = path.replace("{key}", "key").replace("{node}", &self.node);
         path.replace("{port}", &self.api.port().to_string()).replace("{protocol}", "amqp")

@@ -23,7 +23,7 @@ pub(crate) struct Operator {
 }
 
 enum Operated {
-    Warren(OwnBroker),
+    Warren(Box<OwnBroker>),
     RabbitMq(Test),
 }
 
@@ -31,7 +31,7 @@ impl Operator {
     /// A Warren of its own, or the broker that `AMQP_URL` names if there is a way to operate it.
     pub(crate) fn start() -> Option<Self> {
         let broker = if env::var_os("AMQP_URL").is_none() {
-            Operated::Warren(OwnBroker::start(|_| ()))
+            Operated::Warren(Box::new(OwnBroker::start(|_| ())))
         } else if env::var_os("RABBITMQCTL").is_some() {
             Operated::RabbitMq(Test::start())
         } else {

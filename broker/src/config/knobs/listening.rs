@@ -176,4 +176,30 @@ pub(super) static KNOBS: &[Knob] = &[
         show: |config| config.http.port.to_string(),
         secret: false,
     },
+    Knob {
+        key: "http.plaintext",
+        env: "WARREN_HTTP_PLAINTEXT",
+        flag: None,
+        expects: "true or false",
+        about: &[
+            "Whether the HTTP API is served unencrypted. When false there has to be an http.tls_port, or",
+            "http.enabled is false, too.",
+        ],
+        set: |config, input| input.boolean().map(|plaintext| config.http.plaintext = plaintext),
+        show: |config| config.http.plaintext.to_string(),
+        secret: false,
+    },
+    Knob {
+        key: "http.tls_port",
+        env: "WARREN_HTTP_TLS_PORT",
+        flag: None,
+        expects: "a TCP port from 0 to 65535, 0 meaning a free one, or an empty text for none",
+        about: &[
+            "TCP port of the HTTP API over TLS, at the addresses of http.bind; RabbitMQ's is 15671. The certificate",
+            "is that of the [tls] section. Clients show none: they log in with a password or a token.",
+        ],
+        set: |config, input| input.optional_port().map(|port| config.http.tls_port = port),
+        show: |config| config.http.tls_port.map_or("\"\"".to_owned(), |port| port.to_string()),
+        secret: false,
+    },
 ];

@@ -84,6 +84,13 @@ const HEALTH: &[Operation] = &[
     get("/health/checks/protocol-listener/{protocol}", One("Health"), "This protocol is spoken")
         .by(Caller)
         .refuses(UNWELL),
+    get(
+        "/health/checks/certificate-expiration/{within}/{unit}",
+        One("Health"),
+        "No certificate expires so soon",
+    )
+    .by(Caller)
+    .refuses(UNWELL),
     get("/health/checks/virtual-hosts", One("Health"), "All virtual hosts are served").by(Caller),
     get("/health/checks/is-in-service", One("Health"), "The broker is not stopping")
         .by(Caller)

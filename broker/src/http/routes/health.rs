@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use crate::http::Api;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
+use crate::http::time;
+use crate::server::admin::ListenerView;
 
 pub(in crate::http) fn routes() -> Router<Api> {
     let checks = Router::new()
@@ -17,6 +19,7 @@ pub(in crate::http) fn routes() -> Router<Api> {
         .route("/local-alarms", get(alarms))
         .route("/port-listener/{port}", get(port_listener))
         .route("/protocol-listener/{protocol}", get(protocol_listener))
+        .route("/certificate-expiration/{within}/{unit}", get(certificate_expiration))
         .route("/virtual-hosts", get(well))
         .route("/is-in-service", get(in_service))
         .route("/ready-to-serve-clients", get(ready))
@@ -101,6 +104,73 @@ async fn protocol_listener(_: Caller, State(api): State<Api>, Path(asked): Path<
     }
     protocols.dedup();
     failed(json!({"reason": "No active listener", "missing": asked, "protocols": protocols}))
+}
+
+/// Whether a certificate of a listener expires within some time. Texts and shapes are RabbitMQ's.
+async fn certificate_expiration(
+    _: Caller,
+    State(api): State<Api>,
+    Path((within, unit)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let until_s = i64::try_from(api.admin.now_ms() / 1000).unwrap_or(i64::MAX);
+    let until_s = until_s.saturating_add(seconds(&within, &unit)?);
+    let files = api.admin.certificates();
+    let expiring = |is_authority: bool| -> (Option<String>, Vec<Value>) {
+        let file = files.iter().find(|file| file.is_authority == is_authority);
+        let told = |validity: &Option<(i64, i64)>| match validity {
+            Some((_, end)) if *end >= until_s => None,
+            Some((_, end)) => Some(json!(time::plain(u64::try_from(*end).unwrap_or_default()))),
+            None => Some(json!({"error": "Invalid date format in certificate"})),
+        };
+        let found = file.into_iter().flat_map(|file| &file.validity).filter_map(told);
+        (file.map(|file| file.path.display().to_string()), found.collect())
+    };
+    let ((cert, cert_ends), (authority, authority_ends)) = (expiring(false), expiring(true));
+    let asks_clients = |view: &ListenerView| view.protocol == "amqp/ssl";
+    let listeners = api.admin.listeners();
+    let expired: Vec<Value> = listeners
+        .iter()
+        .filter(|view| matches!(view.protocol, "amqp/ssl" | "https"))
+        .filter(|view| !cert_ends.is_empty() || (asks_clients(view) && !authority_ends.is_empty()))
+        .map(|view| {
+            let (authority, authority_ends) = match asks_clients(view) {
+                true => (authority.as_deref(), authority_ends.as_slice()),
+                false => (None, [].as_slice()),
+            };
+            json!({
+                "node": api.admin.node_name(),
+                "protocol": view.protocol,
+                "interface": view.address.ip().to_string(),
+                "port": view.address.port(),
+                "certfile": cert,
+                "certfile_expires_on": cert_ends,
+                "cacertfile": authority.unwrap_or("undefined"),
+                "cacertfile_expires_on": authority_ends,
+            })
+        })
+        .collect();
+    match expired.is_empty() {
+        true => Ok(ok(json!({}))),
+        false => Ok(failed(json!({"reason": "Certificates expiring", "expired": expired}))),
+    }
+}
+
+fn seconds(within: &str, unit: &str) -> Result<i64, ApiError> {
+    const DAY_S: i64 = 86_400;
+    let number: i64 = within.parse().map_err(|_| ApiError::bad_request("Invalid expiration value."))?;
+    let unit_s = match unit.to_lowercase().as_str() {
+        "days" => DAY_S,
+        "weeks" => 7 * DAY_S,
+        // A twelfth of a year.
+        "months" => 365 * DAY_S / 12,
+        "years" => 365 * DAY_S,
+        _ => {
+            return Err(ApiError::bad_request(
+                "Time unit not recognised. Supported units: days, weeks, months, years.",
+            ));
+        }
+    };
+    Ok(number.saturating_mul(unit_s))
 }
 
 async fn aliveness(

@@ -1,9 +1,36 @@
 //! What the broker says of itself: its names, its alarms, and whether messages are traced.
 
+use std::io;
+
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
 use super::{Admin, EventListener};
 use crate::server::events::NODE;
+use crate::server::tls::CertificateFile;
 
 impl Admin {
+    /// Does the handshake of TLS on a fresh connection of the HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the peer, or that there is no certificate.
+    pub(crate) async fn accept_https(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let tls = self.shared.running.tls.get().cloned();
+        tls.ok_or_else(|| io::Error::other("there is no certificate"))?.accept_http(stream).await
+    }
+
+    /// The certificates of the listeners that speak TLS, as of the last time their files were read.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateFile> {
+        self.shared.running.tls.get().map(|tls| tls.certificates()).unwrap_or_default()
+    }
+
+    /// The time, in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.shared.census.now_ms()
+    }
+
     /// The name of the node: of this broker, seen as a cluster of one.
     #[must_use]
     pub fn node_name(&self) -> &'static str {

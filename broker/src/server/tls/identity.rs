@@ -51,6 +51,13 @@ pub(super) fn user_of(certificate: &CertificateDer<'_>, from: CertificateLogin) 
     (!name.is_empty()).then_some(name)
 }
 
+/// From when to when a certificate is valid, in seconds since 1970; nothing if it cannot be read.
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
 fn alternative(name: &GeneralName<'_>, from: CertificateLogin) -> Option<String> {
     match (name, from) {
         (GeneralName::DNSName(name), CertificateLogin::Dns)
