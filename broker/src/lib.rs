@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod fetch;
 mod http;
 pub mod limits;
 pub mod server;

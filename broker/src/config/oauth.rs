@@ -1,6 +1,7 @@
 //! The `[oauth]` section: tokens in place of passwords.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The `[oauth]` section. Tokens are accepted once [`OAuth::resource_server_id`] is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,12 @@ pub struct OAuth {
     pub resource_server_id: String,
     /// A file with the keys that tokens are signed with, as a JWK set. Default none.
     pub keys: Option<PathBuf>,
+    /// Where to fetch further keys from, as a JWK set: https, or http on this machine. Default empty: nowhere.
+    pub keys_url: String,
+    /// Authorities, in PEM, one of which has to vouch for the server of [`OAuth::keys_url`]. Default none: the system's.
+    pub keys_ca: Option<PathBuf>,
+    /// How often the keys are fetched. Default five minutes.
+    pub keys_refresh: Duration,
     /// How tokens may be signed. Default RS256 and ES256.
     pub algorithms: Vec<TokenAlgorithm>,
     /// Who must have issued them (`iss`); anybody who has the key if it is empty, which is the default.
@@ -52,6 +59,9 @@ impl Default for OAuth {
         Self {
             resource_server_id: String::new(),
             keys: None,
+            keys_url: String::new(),
+            keys_ca: None,
+            keys_refresh: Duration::from_mins(5),
             algorithms: vec![TokenAlgorithm::Rs256, TokenAlgorithm::Es256],
             issuer: String::new(),
             scope_prefix: String::new(),

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use warren::fetch::Answer;
 
 use super::failure::{Failure, SOFTWARE, TEMPORARY, UNAVAILABLE};
-use super::http::{Answer, api_path};
+use super::path::api_path;
 use super::target::{Sent, Target, basic};
 
 /// A broker's API, for the time that one command may take.

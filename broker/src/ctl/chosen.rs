@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Session;
 use super::command::chosen::{Browse, Choice, Conditions, Delete, Move};
 use super::failure::{Failure, UNAVAILABLE, USAGE};
-use super::http::{api_path, encoded};
+use super::path::{api_path, encoded};
 
 /// Messages that one request gives at most.
 const LOOK_COUNT: u64 = 1_000;

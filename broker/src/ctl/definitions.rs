@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::Session;
 use super::failure::{DATA, Failure, IO};
-use super::http::api_path;
 use super::output::print;
+use super::path::api_path;
 
 /// The largest file that is read: the definitions of a very large broker.
 const FILE_BYTES_MAX: u64 = 1 << 30;

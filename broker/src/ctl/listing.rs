@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Session;
 use super::columns::{BINDINGS, CHANNELS, CONNECTIONS, CONSUMERS, Column, EXCHANGES, QUEUES, VHOSTS};
 use super::failure::{DATA, Failure, USAGE};
-use super::http::{api_path, encoded};
+use super::path::{api_path, encoded};
 
 /// `list_queues`.
 pub(super) fn queues(session: &Session, wanted: &[String]) -> Result<(), Failure> {

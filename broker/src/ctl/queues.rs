@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Session;
 use super::command::DeleteQueue;
 use super::failure::{Failure, UNAVAILABLE, USAGE};
-use super::http::api_path;
+use super::path::api_path;
 
 /// `purge_queue`.
 pub(super) fn purge(session: &Session, queue: &str) -> Result<(), Failure> {

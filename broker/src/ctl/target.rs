@@ -13,13 +13,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use warren::fetch::{self, Answer, Request, tls};
 
 use super::failure::{DATA, Failure, NO_HOST, TEMPORARY, UNAVAILABLE, USAGE};
-use super::http::{self, Answer, Request};
-use super::tls;
 
 /// The socket's name in the data folder.
 const SOCKET: &str = "ctl.sock";
+
+/// The most that is read of an answer: the definitions of a very large broker.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -177,24 +179,40 @@ impl Target {
         let &Sent { method, path, authorization, fields, body } = sent;
         match self {
             Self::Local(socket) => {
-                let request = Request { method, path, host: "localhost", authorization, fields, body };
+                let request = Request {
+                    method,
+                    path,
+                    host: "localhost",
+                    authorization,
+                    fields,
+                    body,
+                    answer_bytes_max: ANSWER_BYTES_MAX,
+                };
                 let stream = UnixStream::connect(socket).map_err(|error| self.unreachable(&error))?;
                 let answer = stream
                     .set_read_timeout(timeout)
                     .and_then(|()| stream.set_write_timeout(timeout))
-                    .and_then(|()| http::exchange(stream, &request));
+                    .and_then(|()| fetch::exchange(stream, &request));
                 answer.map_err(|error| self.interrupted(&error))
             }
             Self::Remote(remote) => {
                 let own = authorization.map_or_else(|| basic(&remote.user, &remote.password), str::to_owned);
                 let host = format!("{}:{}", remote.host, remote.port);
-                let request = Request { method, path, host: &host, authorization: Some(&own), fields, body };
+                let request = Request {
+                    method,
+                    path,
+                    host: &host,
+                    authorization: Some(&own),
+                    fields,
+                    body,
+                    answer_bytes_max: ANSWER_BYTES_MAX,
+                };
                 let stream = self.connect(remote, timeout)?;
                 let answer = if remote.tls {
                     tls::over(stream, &remote.host, remote.ca.as_deref())
-                        .and_then(|stream| http::exchange(stream, &request))
+                        .and_then(|stream| fetch::exchange(stream, &request))
                 } else {
-                    http::exchange(stream, &request)
+                    fetch::exchange(stream, &request)
                 };
                 answer.map_err(|error| self.interrupted(&error))
             }

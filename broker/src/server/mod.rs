@@ -208,6 +208,7 @@ impl Broker {
         timers::Timers::start(&shared).map_err(StartError::Thread)?;
         dead_letters::DeadLetters::start(&shared).map_err(StartError::Thread)?;
         events::Events::start(&shared).map_err(StartError::Thread)?;
+        oauth::OAuth::follow_keys(&shared).map_err(StartError::Thread)?;
         census::Census::start(&shared).map_err(StartError::Thread)?;
         shared.census.note(admin::Facts {
             started: Instant::now(),

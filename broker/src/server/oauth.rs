@@ -3,14 +3,18 @@
 //! Who has a token is in no directory: its name, its tags and what it may do are in the token, for as long as that lasts. A token is
 //! believed if a key of the settings' file has signed it; which algorithm belongs to a key is the key's to say, never the token's.
 
+mod fetched;
 mod keys;
 mod token;
 
-use parking_lot::RwLock;
+use std::sync::mpsc::SyncSender;
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::config;
 use crate::limits::TOKEN_BYTES_MAX;
 
+use fetched::Source;
 use keys::Keys;
 pub(super) use token::Token;
 
@@ -47,12 +51,21 @@ pub enum TokenRefused {
 
 /// What tokens are judged by.
 #[derive(Debug)]
-pub(super) struct OAuth(RwLock<Option<Loaded>>);
+pub(super) struct OAuth {
+    loaded: RwLock<Option<Loaded>>,
+    /// Wakes who fetches keys.
+    wake: Mutex<Option<SyncSender<()>>>,
+}
 
 #[derive(Debug)]
 pub(super) struct Loaded {
     settings: config::OAuth,
+    /// Those of the file.
     keys: Keys,
+    /// Where others are fetched from.
+    source: Option<Source>,
+    /// The last ones that were.
+    fetched: Keys,
 }
 
 impl Loaded {
@@ -65,37 +78,61 @@ impl Loaded {
         if settings.resource_server_id.is_empty() {
             return Ok(None);
         }
-        let keys = Keys::read(settings.keys.as_deref(), &settings.algorithms)?;
-        Ok(Some(Self { settings: settings.clone(), keys }))
+        let source = Source::of(settings)?;
+        let keys = match (&settings.keys, &source) {
+            (None, Some(_)) => Keys::default(),
+            (path, _) => Keys::read(path.as_deref(), &settings.algorithms)?,
+        };
+        Ok(Some(Self { settings: settings.clone(), keys, source, fetched: Keys::default() }))
     }
 }
 
 impl OAuth {
     pub(super) fn new(loaded: Option<Loaded>) -> Self {
-        Self(RwLock::new(loaded))
+        Self { loaded: RwLock::new(loaded), wake: Mutex::new(None) }
     }
 
-    /// Other settings and keys, for what comes from now on.
+    /// Other settings and keys, for what comes from now on. What was fetched from the same place stays.
     pub(super) fn replace(&self, loaded: Option<Loaded>) {
-        *self.0.write() = loaded;
+        let mut current = self.loaded.write();
+        let before = current.take();
+        *current = loaded;
+        if let (Some(before), Some(now)) = (before, current.as_mut())
+            && before.source == now.source
+        {
+            now.fetched = before.fetched;
+        }
+        drop(current);
+        self.fetch_soon();
+    }
+
+    fn fetch_soon(&self) {
+        if let Some(wake) = &*self.wake.lock() {
+            // The error says that it was told already.
+            let _ = wake.try_send(());
+        }
     }
 
     /// What a token in place of a password says; nothing if it is a password, or tokens are switched off.
     pub(super) fn judge(&self, password: &[u8], now_ms: u64) -> Option<Result<Token, TokenRefused>> {
-        let guard = self.0.read();
+        let guard = self.loaded.read();
         let loaded = guard.as_ref()?;
         let text = std::str::from_utf8(password).ok()?;
         let parts = token::Parts::of(text)?;
         if text.len() > TOKEN_BYTES_MAX {
             return Some(Err(TokenRefused::Malformed));
         }
-        Some(loaded.judge(&parts, now_ms / 1000))
+        let judged = loaded.judge(&parts, now_ms / 1000);
+        if judged == Err(TokenRefused::NotSigned) && loaded.source.is_some() {
+            self.fetch_soon();
+        }
+        Some(judged)
     }
 }
 
 impl Loaded {
     fn judge(&self, parts: &token::Parts<'_>, now_s: u64) -> Result<Token, TokenRefused> {
-        if !self.keys.have_signed(parts) {
+        if !self.keys.have_signed(parts) && !self.fetched.have_signed(parts) {
             return Err(TokenRefused::NotSigned);
         }
         Token::read(parts, &self.settings, now_s)

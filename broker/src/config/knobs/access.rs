@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Knob;
+use super::{DAY, Knob};
 use crate::config::Secret;
 use crate::config::show;
 
@@ -104,6 +104,47 @@ pub(super) static KNOBS: &[Knob] = &[
         ],
         set: |config, input| input.folder().map(|value| config.oauth.keys = value),
         show: |config| show::folder(config.oauth.keys.as_deref()),
+        secret: false,
+    },
+    Knob {
+        key: "oauth.keys_url",
+        env: "WARREN_OAUTH_KEYS_URL",
+        flag: None,
+        expects: "a URL with https, or http to this machine, or an empty text for none",
+        about: &[
+            "Where to fetch further keys from, as a JWK set: what providers of tokens call jwks_uri. Only keys of",
+            "RS256 and ES256 count. The last ones that were fetched stay in use while nobody answers there.",
+        ],
+        set: |config, input| input.optional_text().map(|value| config.oauth.keys_url = value),
+        show: |config| show::text(&config.oauth.keys_url),
+        secret: false,
+    },
+    Knob {
+        key: "oauth.keys_ca",
+        env: "WARREN_OAUTH_KEYS_CA",
+        flag: None,
+        expects: "the path of a file, or an empty text for none",
+        about: &[
+            "Certificates in PEM of authorities, one of which vouches for oauth.keys_url, instead of the system's.",
+        ],
+        set: |config, input| input.folder().map(|value| config.oauth.keys_ca = value),
+        show: |config| show::folder(config.oauth.keys_ca.as_deref()),
+        secret: false,
+    },
+    Knob {
+        key: "oauth.keys_refresh",
+        env: "WARREN_OAUTH_KEYS_REFRESH",
+        flag: None,
+        expects: "a time with its unit from 1s to 24h",
+        about: &[
+            "How often the keys are fetched again. A token that none of them has signed has them fetched sooner,",
+            "but not within half a minute.",
+        ],
+        set: |config, input| {
+            let range = Duration::from_secs(1)..=DAY;
+            input.duration(range).map(|refresh| config.oauth.keys_refresh = refresh)
+        },
+        show: |config| show::duration(config.oauth.keys_refresh),
         secret: false,
     },
     Knob {

@@ -1,10 +1,15 @@
 //! Tokens in place of passwords.
 
-use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use tempfile::NamedTempFile;
 
 use super::*;
@@ -96,4 +101,85 @@ async fn tokens_that_are_not_good_open_nothing() {
     let none = World::new().await;
     let answer = call(&none, &good, Method::GET, "/api/whoami", Value::Null).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "tokens are switched off");
+}
+
+/// Who signs tokens with a key of its own, and tells its public half.
+struct Issuer {
+    id: &'static str,
+    key: EcdsaKeyPair,
+}
+
+impl Issuer {
+    fn new(id: &'static str) -> Self {
+        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random);
+        Self { id, key: key.unwrap() }
+    }
+
+    fn keys(&self) -> String {
+        let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
+        let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
+        json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": self.id, "x": x, "y": y}]}).to_string()
+    }
+
+    fn token(&self) -> String {
+        let signed = unsigned(&json!({"alg": "ES256", "kid": self.id}), "broker.tag:management", 600);
+        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Serves what is in `answer`, whole, to whoever asks. Its port.
+fn serve(answer: Arc<Mutex<String>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
+                line.clear();
+            }
+            // The broker may have ended meanwhile.
+            let _ = stream.get_mut().write_all(answer.lock().unwrap().as_bytes());
+        }
+    });
+    port
+}
+
+async fn until_let_in(world: &World, token: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while call(world, token, Method::GET, "/api/whoami", Value::Null).await.status != StatusCode::OK {
+        assert!(Instant::now() < deadline, "the key was not fetched");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_from_a_url_again_and_again_and_the_last_good_ones_stay() {
+    let (first, second) = (Issuer::new("first"), Issuer::new("second"));
+    let ok = |keys: String| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{keys}", keys.len());
+    let answer = Arc::new(Mutex::new(ok(first.keys())));
+    let port = serve(answer.clone());
+    let world = World::with(|config| {
+        config.oauth.resource_server_id = "broker".to_owned();
+        config.oauth.keys_url = format!("http://127.0.0.1:{port}/keys");
+        config.oauth.keys_refresh = Duration::from_secs(1);
+        config.auth.failures_per_minute_max = 1_000_000;
+    });
+    let world = world.await;
+    until_let_in(&world, &first.token()).await;
+    let refused = call(&world, &second.token(), Method::GET, "/api/whoami", Value::Null).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+
+    // Another key takes its place; what comes then is of no use, so that one stays.
+    *answer.lock().unwrap() = ok(second.keys());
+    until_let_in(&world, &second.token()).await;
+    for nonsense in [ok("{}".to_owned()), "HTTP/1.1 500 No\r\n\r\n".to_owned(), "SSH-2.0".to_owned()] {
+        *answer.lock().unwrap() = nonsense;
+    }
+    until_let_in(&world, &second.token()).await;
+    *answer.lock().unwrap() = ok(first.keys());
+    until_let_in(&world, &first.token()).await;
 }

@@ -22,8 +22,13 @@ const SECRET_BYTES_MIN: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// None are named.
-    #[error("oauth.resource_server_id is set and there are no keys: set oauth.keys to a file with a JWK set")]
+    #[error(
+        "oauth.resource_server_id is set and there are no keys: set oauth.keys to a file with a JWK set, or oauth.keys_url"
+    )]
     NoFile,
+    /// They cannot be fetched from there.
+    #[error("oauth.keys_url has to be https://host/path, or http://127.0.0.1/path on this machine")]
+    Url,
     /// The file cannot be read, or has nothing of use in it.
     #[error("oauth.keys {}: {reason}", path.display())]
     File {
@@ -34,8 +39,8 @@ pub enum KeysError {
     },
 }
 
-/// The keys of one file.
-#[derive(Debug)]
+/// The keys of one set.
+#[derive(Debug, Default)]
 pub(super) struct Keys(Vec<Key>);
 
 struct Key {
@@ -85,10 +90,15 @@ impl Keys {
         if length > KEYS_FILE_BYTES_MAX {
             return Err(error(format!("it is larger than {KEYS_FILE_BYTES_MAX} bytes")));
         }
-        let text = fs::read_to_string(path).map_err(|problem| error(problem.to_string()))?;
+        let text = fs::read(path).map_err(|problem| error(problem.to_string()))?;
+        Self::parse(&text, algorithms).map_err(error)
+    }
+
+    /// The same of what was read already.
+    pub(super) fn parse(text: &[u8], algorithms: &[TokenAlgorithm]) -> Result<Self, String> {
         // The text of the error may quote a secret.
-        let set: JwkSet = serde_json::from_str(&text)
-            .map_err(|problem| error(format!("no JWK set, see line {}", problem.line())))?;
+        let set: JwkSet = serde_json::from_slice(text)
+            .map_err(|problem| format!("no JWK set, see line {}", problem.line()))?;
         let mut keys = Vec::new();
         for jwk in set.keys.iter().take(KEYS_MAX) {
             let Some(material) = jwk.material() else { continue };
@@ -96,12 +106,12 @@ impl Keys {
                 continue;
             }
             if !material.is_strong() {
-                return Err(error(format!("a secret of HS256 needs at least {SECRET_BYTES_MIN} bytes")));
+                return Err(format!("a secret of HS256 needs at least {SECRET_BYTES_MIN} bytes"));
             }
             keys.push(Key { id: jwk.kid.clone(), material: material.ready() });
         }
         if keys.is_empty() {
-            return Err(error("there is no key in it for an algorithm in oauth.algorithms".to_owned()));
+            return Err("there is no key in it for an algorithm in oauth.algorithms".to_owned());
         }
         Ok(Self(keys))
     }

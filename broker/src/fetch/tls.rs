@@ -1,4 +1,4 @@
-//! TLS for the command line. Unlike the health check it sends a password, so the certificate has to be right.
+//! TLS below an exchange. Passwords are sent and keys are taken, so the certificate has to be right.
 
 use std::io;
 use std::net::TcpStream;
@@ -19,7 +19,12 @@ const SYSTEM_FILES: [&str; 4] = [
 ];
 
 /// A TLS stream to `host` over a connected socket, for which one of the authorities in `ca`, or else one of the system's, vouches.
-pub(super) fn over(
+///
+/// # Errors
+///
+/// If there is no such file, or the host has no name that a certificate could have. What is wrong with the certificate shows when the
+/// stream is used.
+pub fn over(
     stream: TcpStream,
     host: &str,
     ca: Option<&Path>,
@@ -38,9 +43,9 @@ pub(super) fn over(
 fn authorities(ca: Option<&Path>) -> io::Result<RootCertStore> {
     let named = ca.map(Path::to_owned).or_else(|| std::env::var_os("SSL_CERT_FILE").map(PathBuf::from));
     let system = || SYSTEM_FILES.iter().map(PathBuf::from).find(|path| path.exists());
-    let file = named.or_else(system).ok_or_else(|| {
-        io::Error::other("this system has no file of trusted authorities; name one with --cacert")
-    })?;
+    let file = named
+        .or_else(system)
+        .ok_or_else(|| io::Error::other("this system has no file of trusted authorities; name one"))?;
     let unreadable =
         |error| io::Error::other(format!("cannot read certificates from {}: {error}", file.display()));
     let mut roots = RootCertStore::empty();

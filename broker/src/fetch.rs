@@ -1,12 +1,12 @@
 //! One HTTP/1.1 exchange over any stream: writes the request, reads the answer, ends the connection.
 //!
-//! It knows no sockets and no JSON. The answer's size is bounded, and what is not HTTP is an error, so that a wrong port is noticed.
+//! It knows no sockets and no JSON. The answer's size is bounded, and what is not HTTP is an error, so that a wrong port is noticed. The
+//! command line asks brokers with it, a broker those who sign its tokens. `tls` is what may lie below.
+
+pub mod tls;
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-
-/// The most that is read of an answer: the definitions of a very large broker.
-const BODY_BYTES_MAX: u64 = 1 << 30;
 
 /// The longest line of a head.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -16,25 +16,30 @@ const FIELDS_MAX: usize = 200;
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) struct Request<'a> {
-    pub(super) method: &'a str,
+pub struct Request<'a> {
+    /// `GET`, `PUT`.
+    pub method: &'a str,
     /// Path and query, percent-encoded.
-    pub(super) path: &'a str,
+    pub path: &'a str,
     /// The host as the URL has it.
-    pub(super) host: &'a str,
+    pub host: &'a str,
     /// The whole value of `authorization`, if any.
-    pub(super) authorization: Option<&'a str>,
+    pub authorization: Option<&'a str>,
     /// Further header fields; characters that would end one are left out.
-    pub(super) fields: &'a [(&'a str, &'a str)],
+    pub fields: &'a [(&'a str, &'a str)],
     /// JSON.
-    pub(super) body: Option<&'a [u8]>,
+    pub body: Option<&'a [u8]>,
+    /// The most that is read of the answer's body.
+    pub answer_bytes_max: u64,
 }
 
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub struct Answer {
+    /// Its code: 200.
+    pub status: u16,
+    /// Its body, without framing.
+    pub body: Vec<u8>,
 }
 
 /// How the body of an answer ends.
@@ -46,7 +51,11 @@ enum Framing {
 }
 
 /// Sends the request and reads the whole answer.
-pub(super) fn exchange<S: Read + Write>(mut stream: S, request: &Request<'_>) -> io::Result<Answer> {
+///
+/// # Errors
+///
+/// The stream's, and if the answer is too long or not HTTP.
+pub fn exchange<S: Read + Write>(mut stream: S, request: &Request<'_>) -> io::Result<Answer> {
     let mut head = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, request.path, request.host);
     head.push_str("accept: */*\r\nconnection: close\r\n");
     if let Some(value) = request.authorization {
@@ -65,13 +74,13 @@ pub(super) fn exchange<S: Read + Write>(mut stream: S, request: &Request<'_>) ->
     stream.write_all(head.as_bytes())?;
     // A broker that refuses before it has read everything may close: its answer says why.
     let sent = request.body.map_or(Ok(()), |body| stream.write_all(body)).and_then(|()| stream.flush());
-    match answer(&mut BufReader::new(stream), request.method) {
+    match answer(&mut BufReader::new(stream), request) {
         Ok(answer) => Ok(answer),
         Err(error) => Err(sent.err().unwrap_or(error)),
     }
 }
 
-fn answer(stream: &mut BufReader<impl Read>, method: &str) -> io::Result<Answer> {
+fn answer(stream: &mut BufReader<impl Read>, request: &Request<'_>) -> io::Result<Answer> {
     loop {
         let status = status_of(&line(stream)?)?;
         let framing = framing(stream)?;
@@ -79,8 +88,8 @@ fn answer(stream: &mut BufReader<impl Read>, method: &str) -> io::Result<Answer>
             // Interim answers come before the real one.
             100..=199 => {}
             204 | 304 => return Ok(Answer { status, body: Vec::new() }),
-            _ if method == "HEAD" => return Ok(Answer { status, body: Vec::new() }),
-            _ => return Ok(Answer { status, body: body(stream, framing)? }),
+            _ if request.method == "HEAD" => return Ok(Answer { status, body: Vec::new() }),
+            _ => return Ok(Answer { status, body: body(stream, framing, request.answer_bytes_max)? }),
         }
     }
 }
@@ -109,10 +118,10 @@ fn framing(stream: &mut BufReader<impl Read>) -> io::Result<Framing> {
     Err(broken("too many header fields"))
 }
 
-fn body(stream: &mut BufReader<impl Read>, framing: Framing) -> io::Result<Vec<u8>> {
+fn body(stream: &mut BufReader<impl Read>, framing: Framing, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     match framing {
-        Framing::Length(length) => read_exactly(stream, length, &mut body)?,
+        Framing::Length(length) => read_exactly(stream, length, bytes_max, &mut body)?,
         Framing::Chunked => loop {
             let size = line(stream)?;
             let size = size.split(';').next().unwrap_or_default().trim();
@@ -121,21 +130,24 @@ fn body(stream: &mut BufReader<impl Read>, framing: Framing) -> io::Result<Vec<u
                 while !line(stream)?.is_empty() {}
                 break;
             }
-            read_exactly(stream, size, &mut body)?;
+            read_exactly(stream, size, bytes_max, &mut body)?;
             line(stream)?;
         },
         Framing::UntilEnd => {
-            stream.take(BODY_BYTES_MAX).read_to_end(&mut body)?;
+            stream.take(bytes_max.saturating_add(1)).read_to_end(&mut body)?;
+            if u64::try_from(body.len()).is_ok_and(|length| length > bytes_max) {
+                return Err(too_long(bytes_max));
+            }
         }
     }
     Ok(body)
 }
 
 /// Appends `length` bytes. Nothing is allocated for a length before the bytes are there.
-fn read_exactly(stream: &mut impl Read, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
+fn read_exactly(stream: &mut impl Read, length: u64, bytes_max: u64, body: &mut Vec<u8>) -> io::Result<()> {
     let so_far = body.len();
-    if length.saturating_add(u64::try_from(so_far).unwrap_or(u64::MAX)) > BODY_BYTES_MAX {
-        return Err(broken("an answer of more than 1 GiB"));
+    if length.saturating_add(u64::try_from(so_far).unwrap_or(u64::MAX)) > bytes_max {
+        return Err(too_long(bytes_max));
     }
     stream.take(length).read_to_end(body)?;
     if u64::try_from(body.len() - so_far).ok() == Some(length) {
@@ -157,34 +169,16 @@ fn line(stream: &mut BufReader<impl Read>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| broken("what answers there does not speak HTTP"))
 }
 
+fn too_long(bytes_max: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("an answer of more than {bytes_max} bytes"))
+}
+
 fn broken(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// A path of these segments below `/api`, each percent-encoded: a virtual host is called `/`.
-pub(super) fn api_path(segments: &[&str]) -> String {
-    let mut path = "/api".to_owned();
-    for segment in segments {
-        path.push('/');
-        path.push_str(&encoded(segment));
-    }
-    path
-}
-
-/// Text as it may stand in a path or a query.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -219,6 +213,7 @@ mod tests {
             authorization: Some("Basic eA=="),
             fields: &[("x-reason", "a\r\nb")],
             body,
+            answer_bytes_max: 6,
         };
         let answer = exchange(&mut peer, &request);
         (answer, String::from_utf8(peer.sent).unwrap())
@@ -258,15 +253,12 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nhello",
             "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nhel",
+            "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nhello, and",
+            "HTTP/1.0 200 OK\r\n\r\nhello, and",
             "HTTP/1.1 200 OK\r\nno field\r\n\r\n",
         ];
         for answer in table {
             assert!(ask("GET", None, answer).0.is_err(), "{answer:?}");
         }
-    }
-
-    #[test]
-    fn names_are_encoded_in_paths() {
-        assert_eq!(api_path(&["queues", "/", "a b/ü"]), "/api/queues/%2F/a%20b%2F%C3%BC");
     }
 }
