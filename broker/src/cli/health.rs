@@ -18,6 +18,9 @@ mod tls;
 /// What a client sends first (AMQP 0-9-1, section 4.2.2).
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
+/// What a load balancer says that asks for itself (PROXY protocol, version 1).
+const PROXY_HEADER: &[u8] = b"PROXY UNKNOWN\r\n";
+
 /// How the answer begins: a method frame on channel 0, then its size.
 const FRAME_HEADER_BYTES: usize = 7;
 
@@ -43,8 +46,8 @@ pub(super) struct HealthArgs {
 pub(super) fn check(args: &HealthArgs, config: &Config) -> ExitCode {
     let timeout = Duration::from_millis(args.timeout_ms);
     let tls = args.tls || (args.address.is_none() && !config.listen.plaintext);
-    let checked =
-        resolve(args.address.as_deref(), config, tls).and_then(|addr| Ok((addr, greet(addr, tls, timeout)?)));
+    let checked = resolve(args.address.as_deref(), config, tls)
+        .and_then(|addr| Ok((addr, greet(addr, tls, config, timeout)?)));
     match checked {
         Ok((addr, ())) => {
             println!("ok: {addr} speaks AMQP 0-9-1{}", if tls { " over TLS" } else { "" });
@@ -66,7 +69,7 @@ fn resolve(address: Option<&str>, config: &Config, tls: bool) -> io::Result<Sock
     addr.ok_or_else(|| io::Error::other("no address to check"))
 }
 
-fn greet(addr: SocketAddr, tls: bool, timeout: Duration) -> io::Result<()> {
+fn greet(addr: SocketAddr, tls: bool, config: &Config, timeout: Duration) -> io::Result<()> {
     let named = |what: &'static str| {
         move |error: io::Error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
@@ -78,6 +81,11 @@ fn greet(addr: SocketAddr, tls: bool, timeout: Duration) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&addr, timeout).map_err(named("cannot connect"))?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
+    // From an address of load balancers the broker takes nothing else first.
+    let own = stream.local_addr()?.ip();
+    if config.listen.proxy_from.iter().any(|network| network.contains(own)) {
+        stream.write_all(PROXY_HEADER).map_err(named("cannot send the PROXY header"))?;
+    }
     if tls {
         let mut stream = tls::over(stream, addr)?;
         stream.write_all(PROTOCOL_HEADER).map_err(named("no TLS"))?;
@@ -134,7 +142,9 @@ mod tests {
     #[test]
     fn a_peer_that_says_nothing_is_not_healthy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = greet(listener.local_addr().unwrap(), false, Duration::from_millis(50)).unwrap_err();
+        let error =
+            greet(listener.local_addr().unwrap(), false, &Config::default(), Duration::from_millis(50))
+                .unwrap_err();
         assert!(error.to_string().contains("no connection.start within 50 ms"), "{error}");
     }
 
@@ -149,8 +159,25 @@ mod tests {
             stream.write_all(GOOD).unwrap();
             header
         });
-        greet(addr, false, Duration::from_secs(10)).unwrap();
+        greet(addr, false, &Config::default(), Duration::from_secs(10)).unwrap();
         assert_eq!(&broker.join().unwrap(), PROTOCOL_HEADER);
+    }
+
+    #[test]
+    fn a_check_from_an_address_of_load_balancers_begins_as_theirs_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let broker = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut sent = vec![0; PROXY_HEADER.len() + PROTOCOL_HEADER.len()];
+            stream.read_exact(&mut sent).unwrap();
+            stream.write_all(GOOD).unwrap();
+            sent
+        });
+        let mut config = Config::default();
+        config.listen.proxy_from = vec!["127.0.0.0/8".parse().unwrap()];
+        greet(addr, false, &config, Duration::from_secs(10)).unwrap();
+        assert_eq!(broker.join().unwrap(), [PROXY_HEADER, PROTOCOL_HEADER].concat());
     }
 
     #[test]
