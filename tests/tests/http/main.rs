@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod events;
+mod fields;
 mod frame;
 mod many_definitions;
 mod messages;

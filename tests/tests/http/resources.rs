@@ -11,7 +11,7 @@ use warren_tests::{Broker, eventually};
 use crate::client::{Client, quoted};
 
 /// A connection whose one consumer holds five of nine messages of five bytes, with confirms.
-async fn consume_with_five_unacked(broker: &Broker) -> (Connection, Channel, Consumer) {
+pub(crate) async fn consume_with_five_unacked(broker: &Broker) -> (Connection, Channel, Consumer) {
     let properties = ConnectionProperties::default().with_connection_name("the-test".into());
     let connection = Connection::connect(broker.url(), properties).await.expect("it works");
     let channel = connection.create_channel().await.expect("it works");
