@@ -76,10 +76,7 @@ impl Caller {
 
     /// Whether it would be let in now: what lasts asks this from time to time.
     pub(super) fn still_has(&self, admin: &Admin, tag: Tag) -> bool {
-        match &self.0.user {
-            None => true,
-            Some(name) => admin.user(name).is_some_and(|user| user.tags.permit(tag)),
-        }
+        self.login().is_none_or(|login| login.still_has(admin, tag))
     }
 
     /// Whether it is this user, or may do everything.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Admin;
-use crate::access::{self, Tags};
+use crate::access::{self, Tag, Tags};
 use crate::server::access::{LoginRefused, User};
 
 /// Somebody who has proved who they are.
@@ -26,6 +26,15 @@ impl Login {
     #[must_use]
     pub fn tags(&self) -> &Tags {
         &self.tags
+    }
+
+    /// Whether it would have a tag if it logged in now: until its token ends, or by what its user has.
+    #[must_use]
+    pub fn still_has(&self, admin: &Admin, tag: Tag) -> bool {
+        match &self.user.token {
+            Some(token) => token.expires_s.saturating_mul(1000) > admin.now_ms() && self.tags.permit(tag),
+            None => admin.user(&self.user.name).is_some_and(|user| user.tags.permit(tag)),
+        }
     }
 
     /// Whether it has permissions in a virtual host.
