@@ -1,4 +1,4 @@
-//! `warren publish`, `consume`, `get` and `rpc`: messages for shells and scripts, at any AMQP 0-9-1 broker. They are programs
+//! `warren publish`, `consume`, `get`, `rpc` and `shovel`: messages for shells and scripts, at any AMQP 0-9-1 broker. They are programs
 //! on top of the client library, and know nothing of the broker that is in the same binary.
 
 mod consume;
@@ -6,6 +6,7 @@ mod document;
 mod get;
 mod publish;
 mod rpc;
+mod shovel;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use consume::ConsumeArgs;
 use get::GetArgs;
 use publish::PublishArgs;
 use rpc::RpcArgs;
+use shovel::ShovelArgs;
 
 /// Where to.
 #[derive(Debug, Args)]
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Call a server and print its answer
     Rpc(RpcArgs),
+    /// Move the messages of a queue to another broker
+    Shovel(ShovelArgs),
 }
 
 /// Carries out a command. Its exit code is 0 if all of it succeeded, otherwise 1.
@@ -76,6 +80,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Consume(_) => "consume",
         Command::Get(_) => "get",
         Command::Rpc(_) => "rpc",
+        Command::Shovel(_) => "shovel",
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
@@ -85,6 +90,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
                 Command::Consume(args) => consume::run(args).await,
                 Command::Get(args) => get::run(args).await,
                 Command::Rpc(args) => rpc::run(args).await,
+                Command::Shovel(args) => shovel::run(args).await,
             }
         });
         // Reading standard input cannot be interrupted, and must not hold the end up.

@@ -147,3 +147,56 @@ async fn a_consumer_goes_on_until_it_is_interrupted() {
     consumer.interrupt();
     consumer.succeed();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shovel_moves_everything_though_it_is_killed() {
+    const MESSAGES: usize = 20_000;
+    let (here, there) = (Broker::start(), Broker::start());
+    let (queue, target) = (here.queue("orders"), there.queue("orders-there"));
+    declared(&here, &[&queue]).await;
+    let shovel = |to_queue: &str| {
+        let mut command = Command::new(built("warren"));
+        let urls = ["--from", here.url(), "--to", there.url()];
+        command.args(["shovel", &queue, "--to-queue", to_queue]).args(urls);
+        command
+    };
+    let (code, _, err) = ended(shovel(&target));
+    assert!(code == 1 && err.contains("must be at the other broker"), "{err}");
+    declared(&there, &[&target]).await;
+
+    let line = |number: usize| json!({"body": number.to_string(), "message_id": format!("m-{number}"), "headers": {"n": number}});
+    let lines: String = (0..MESSAGES).map(|number| format!("{}\n", line(number))).collect();
+    ok(&here, &["publish", &queue, "--json"], &lines);
+    let running = Program::start("warren shovel", &mut shovel(&target));
+    warren_tests::eventually("some messages have arrived", || {
+        let (_, out, _) = warren(&there, &["get", &target, "--keep"], "");
+        (!out.is_empty()).then_some(())
+    });
+    running.kill();
+
+    let (code, out, err) = ended(shovel(&target));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.ends_with(" messages moved, the queue is empty\n"), "{out}");
+    let text = ok(&there, &["consume", &target, "--idle-ms", "500", "--json"], "");
+    let messages: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(messages.len() < MESSAGES + 201, "{} arrived", messages.len());
+    // Twice is what was on its way when it was killed.
+    let mut seen = std::collections::BTreeSet::new();
+    let first: Vec<&Value> =
+        messages.iter().filter(|message| seen.insert(message["body"].to_string())).collect();
+    assert_eq!(first.len(), MESSAGES);
+    for (number, message) in first.into_iter().enumerate() {
+        let expected = line(number);
+        assert_eq!((&message["body"], &message["message_id"]), (&expected["body"], &expected["message_id"]));
+        let headers = json!({"n": number, "x-original-exchange": "", "x-original-routing-key": &queue});
+        assert_eq!(message["headers"], headers);
+    }
+    assert_eq!(warren(&here, &["get", &queue], "").0, 1, "nothing is left");
+}
+
+/// The exit code of a command and what it wrote.
+fn ended(mut command: Command) -> (i32, String, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
