@@ -86,7 +86,8 @@ async fn events_are_heard_as_they_happen_without_the_exchange() {
         .await
         .expect("it works");
     let consume = BasicConsumeOptions::default();
-    channel
+    // A consumer that is dropped is cancelled.
+    let _consumer = channel
         .basic_consume("before".into(), "tag".into(), consume, FieldTable::default())
         .await
         .expect("it works");
