@@ -26,11 +26,12 @@ fn read() -> io::Result<String> {
     if !input.is_terminal() {
         return line();
     }
-    let _ = stderr().write_all(b"Password: ").and_then(|()| stderr().flush());
     let shown = tcgetattr(&input)?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
+    // Before it asks: what is answered at once would show, and be thrown away with what was typed ahead.
     tcsetattr(&input, OptionalActions::Flush, &hidden)?;
+    let _ = stderr().write_all(b"Password: ").and_then(|()| stderr().flush());
     let line = line();
     tcsetattr(&input, OptionalActions::Flush, &shown)?;
     eprintln!();
