@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -49,7 +50,9 @@ impl Events {
 
     /// The next event: its type and what is told of it.
     fn next(&mut self) -> (String, Value) {
-        loop {
+        // Signs of life may come for ever.
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
             if let Some(kind) = self.line().strip_prefix("event: ") {
                 let data = self.line();
                 let data: Value =
@@ -59,17 +62,20 @@ impl Events {
                 return (kind.to_owned(), data["headers"].clone());
             }
         }
+        panic!("no event came in time");
     }
 
     /// Whether the stream ends, after what was under way.
     fn ends(mut self) -> bool {
+        let deadline = Instant::now() + DEADLINE;
         let mut rest = String::new();
-        loop {
+        while Instant::now() < deadline {
             rest.clear();
             if self.lines.read_line(&mut rest).is_ok_and(|bytes| bytes == 0) {
                 return true;
             }
         }
+        false
     }
 }
 
