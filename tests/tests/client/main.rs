@@ -14,8 +14,9 @@ mod work_queue;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use warren_client::lapin::Channel;
 use warren_client::lapin::options::{BasicGetOptions, QueuePurgeOptions};
-use warren_client::{Backoff, Connection, Options, State};
+use warren_client::{Backoff, Connection, Error, Options, State};
 use warren_tests::{Broker, DEADLINE};
 
 /// Options for tests: back soon.
@@ -38,9 +39,22 @@ async fn until_state(connection: &Connection, what: &str, is: impl FnMut(&State)
     soon(what, connection.watch().wait_for(is)).await.unwrap().clone()
 }
 
+/// A channel, also shortly after a loss, which this connection may not have noticed.
+async fn channel_of(connection: &Connection) -> Channel {
+    let opened = async {
+        loop {
+            match connection.lapin_channel().await {
+                Err(Error::Lost { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+                opened => return opened.unwrap(),
+            }
+        }
+    };
+    soon("a channel", opened).await
+}
+
 /// All bodies in a queue, which has none of them after that.
 async fn drain(connection: &Connection, queue: &str) -> Vec<String> {
-    let channel = connection.lapin_channel().await.unwrap();
+    let channel = channel_of(connection).await;
     let mut bodies = Vec::new();
     while let Some(message) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap()
     {
@@ -51,6 +65,6 @@ async fn drain(connection: &Connection, queue: &str) -> Vec<String> {
 
 /// How many messages a queue has, which are gone after that.
 async fn purge(connection: &Connection, queue: &str) -> u32 {
-    let channel = connection.lapin_channel().await.unwrap();
+    let channel = channel_of(connection).await;
     channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap()
 }
