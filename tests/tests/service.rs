@@ -72,7 +72,8 @@ fn start_on(listener: &TcpListener, data: &TempDir, name: &str) -> Program {
         "exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name} exec \"$0\" \"$@\"",
         listener.as_raw_fd()
     );
-    let mut command = Command::new("sh");
+    // Not sh: where that is dash it knows file descriptors of one digit only.
+    let mut command = Command::new("bash");
     command.args(["-c", &script]).arg(built("warren")).args(["--http-port", "0", "--data"]).arg(data.path());
     Program::start("warren", &mut command)
 }
