@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use warren_client::lapin::options::BasicConsumeOptions;
 use warren_client::lapin::types::FieldTable;
 use warren_client::{Backoff, Connection, Error, Message, PublisherOptions, Queue, State};
@@ -247,15 +248,21 @@ async fn a_broker_that_takes_no_messages_is_an_error_after_a_time_and_consumers_
     let connection = Connection::open(options(&url)).await.unwrap();
     let queue = "blocked".to_owned();
     connection.declare_queue(Queue::new(&queue).transient()).await.unwrap();
-    let settings = PublisherOptions::default().window(64).blocked_timeout(Duration::from_millis(300));
+    let settings = PublisherOptions::default().window(20_000).blocked_timeout(Duration::from_millis(300));
     let publisher = connection.publisher_with(settings).await.unwrap();
     let body = vec![7_u8; 1024];
+    // What was sent before the broker said that it takes none waits for its confirm; what comes after that is refused.
     let refused = async {
+        let mut confirms = FuturesUnordered::new();
         loop {
-            let message = Message::bytes(body.clone()).transient();
-            match publisher.send("", &queue, message).await {
-                Ok(()) => {}
-                Err(error) => return error,
+            tokio::select! {
+                Some(result) = confirms.next(), if !confirms.is_empty() => match result {
+                    Ok(()) => {}
+                    Err(error) => return error,
+                },
+                confirm = publisher.enqueue("", &queue, Message::bytes(body.clone()).transient()) => {
+                    confirms.push(confirm.unwrap());
+                }
             }
         }
     };
