@@ -30,6 +30,17 @@ pub fn text_of(arguments: impl Iterator<Item = String>, default: &str) -> String
     if words.is_empty() { default.to_owned() } else { words.join(" ") }
 }
 
+/// How long a worker takes for one dot of a task, as `SECONDS_PER_DOT` says.
+///
+/// # Errors
+///
+/// If that is no number of seconds.
+pub fn time_per_dot() -> Result<Duration> {
+    const WRONG: &str = "SECONDS_PER_DOT is not a number of seconds";
+    let seconds: f64 = setting("SECONDS_PER_DOT", "1").parse().context(WRONG)?;
+    Duration::try_from_secs_f64(seconds).context(WRONG)
+}
+
 /// Connects to the broker named by `AMQP_URL`, which shows the connection as `name`.
 ///
 /// # Errors

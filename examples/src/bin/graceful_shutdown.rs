@@ -4,14 +4,13 @@
 //! Killing a worker loses nothing either, but the task it had is done again by another worker, from its beginning.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use tokio::signal::unix::{SignalKind, signal};
-use warren_examples::{connect, run_to_its_end, setting};
+use warren_examples::{connect, run_to_its_end, setting, time_per_dot};
 
 fn main() -> ExitCode {
     run_to_its_end(work())
@@ -22,9 +21,7 @@ async fn work() -> Result<()> {
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen for CTRL+C")?;
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let queue = setting("QUEUE", "task_queue");
-    let seconds: f64 =
-        setting("SECONDS_PER_DOT", "1").parse().context("SECONDS_PER_DOT is not a number of seconds")?;
-    let dot = Duration::try_from_secs_f64(seconds).context("SECONDS_PER_DOT is not a number of seconds")?;
+    let dot = time_per_dot()?;
     let connection = connect("graceful_shutdown").await?;
     let channel = connection.create_channel().await?;
     channel

@@ -1,13 +1,12 @@
 //! Work queue, the receiving half: works through tasks one by one, a second (`SECONDS_PER_DOT`) for each dot.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use futures::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use warren_examples::{connect, run, setting};
+use warren_examples::{connect, run, setting, time_per_dot};
 
 fn main() -> ExitCode {
     run(work())
@@ -15,9 +14,7 @@ fn main() -> ExitCode {
 
 async fn work() -> Result<()> {
     let queue = setting("QUEUE", "task_queue");
-    let seconds: f64 =
-        setting("SECONDS_PER_DOT", "1").parse().context("SECONDS_PER_DOT is not a number of seconds")?;
-    let dot = Duration::try_from_secs_f64(seconds).context("SECONDS_PER_DOT is not a number of seconds")?;
+    let dot = time_per_dot()?;
     let connection = connect("worker").await?;
     let channel = connection.create_channel().await?;
     channel
