@@ -121,6 +121,30 @@ def clients_are_listed_and_their_connections_closed():
 
 
 @scenario
+def messages_that_await_acknowledgement_are_listed_with_who_has_them():
+    with pika.BlockingConnection(pika.URLParameters(URL)) as client:
+        channel = client.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("held")
+        for body in ("one", "two"):
+            channel.basic_publish("", "held", body)
+        assert listed("list_unacked", "held") == []
+        tag = channel.basic_consume("held", lambda *_: None)
+        until = time.monotonic() + DEADLINE
+        while len(seen := listed("list_unacked", "held", "--body-bytes", "2")) != 2:
+            assert time.monotonic() < until, seen
+        assert [row["payload"] for row in seen] == ["on", "tw"], seen
+        [consumer] = listed("list_consumers")
+        assert all(row["consumer_tag"] == tag and row["holder"] == "consumer" for row in seen), seen
+        [channel_seen] = listed("list_channels", "name")
+        assert seen[0]["channel"] == channel_seen["name"] and seen[0]["age"] >= 0, (seen, channel_seen, consumer)
+        assert listed("list_unacked", "held", "--min-age", "3600") == []
+        assert len(listed("list_unacked", "held", "--count", "1")) == 1
+        ctl("list_unacked", "nowhere", code=69)
+        channel.queue_delete("held")
+
+
+@scenario
 def bash_completes_commands():
     bash = shutil.which("bash")
     if bash is None:

@@ -253,7 +253,7 @@ fn it_works_on_a_terminal_with_connected_clients_and_in_bash() {
     script.arg(clients().join("ctl_terminal.py")).env("AMQP_URL", broker.url());
     script.env("WARREN", built("warren")).env("DATA", broker.data().unwrap());
     let lines = Program::start("ctl_terminal.py", &mut script).succeed();
-    assert_eq!(lines.iter().filter(|line| line.starts_with("PASS ")).count(), 5, "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("PASS ")).count(), 6, "{lines:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::command::chosen::{Browse, Choice, Conditions, Delete, Move};
+use super::command::chosen::{Browse, Choice, Conditions, Delete, Move, Unacked};
 use super::failure::{Failure, UNAVAILABLE, USAGE};
 use super::path::{api_path, encoded};
 
@@ -57,6 +57,50 @@ pub(super) fn browse(session: &Session, args: &Browse) -> Result<(), Failure> {
             (false, _, Some(id)) => format!("after={}", encoded(id)),
             _ => break,
         };
+    }
+    session.out.rows(&columns, &rows);
+    Ok(())
+}
+
+/// `list_unacked`.
+pub(super) fn unacked(session: &Session, args: &Unacked) -> Result<(), Failure> {
+    let path = api_path(&["queues", &session.vhost, &args.queue, "unacked"]);
+    let fixed = format!("min_age={}&max_body_bytes={}", args.min_age, args.body_bytes);
+    let columns = [
+        "id",
+        "age",
+        "holder",
+        "consumer_tag",
+        "channel",
+        "redelivered",
+        "exchange",
+        "routing_key",
+        "payload_bytes",
+        "payload",
+        "payload_encoding",
+    ];
+    let cell = |message: &Value, column| match column {
+        "age" => message["age_ms"].as_u64().map(|age_ms| age_ms / 1000).into(),
+        "consumer_tag" => message["consumer"]["consumer_tag"].clone(),
+        "channel" => message["consumer"]["channel_details"]["name"].clone(),
+        other => message[other].clone(),
+    };
+    let (mut rows, mut left, mut after) = (Vec::new(), u64::from(args.count), String::new());
+    while left > 0 {
+        session.api.check_deadline()?;
+        let query = format!("?{fixed}&count={}{after}", left.min(LOOK_COUNT));
+        let seen = session
+            .api
+            .get_path(&(path.clone() + &query))
+            .map_err(|failure| missing(failure, session, &args.queue))?;
+        for message in seen["messages"].as_array().into_iter().flatten() {
+            rows.push(columns.iter().map(|&column| cell(message, column)).collect());
+            left = left.saturating_sub(1);
+        }
+        match seen["next"].as_str() {
+            Some(place) => after = format!("&after={}", encoded(place)),
+            None => break,
+        }
     }
     session.out.rows(&columns, &rows);
     Ok(())

@@ -154,6 +154,8 @@ pub(super) enum Command {
     Get(Get),
     /// Look at the messages of a queue without touching them
     Browse(chosen::Browse),
+    /// List the messages of a queue that await acknowledgement, the oldest first: who has them, and for how long
+    ListUnacked(chosen::Unacked),
     /// Move messages of a queue to another queue or an exchange
     Move(chosen::Move),
     /// Delete chosen messages of a queue

@@ -274,6 +274,7 @@ fn execute_resource(session: &Session, command: &Command) -> Result<(), Failure>
         Command::Publish(args) => messages::publish(session, args),
         Command::Get(args) => messages::get(session, args),
         Command::Browse(args) => chosen::browse(session, args),
+        Command::ListUnacked(args) => chosen::unacked(session, args),
         Command::Move(args) => chosen::move_to(session, args),
         Command::DeleteMessages(args) => chosen::delete(session, args),
         Command::PauseQueue { queue } => queues::set_paused(session, queue, "pause"),

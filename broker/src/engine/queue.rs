@@ -22,6 +22,7 @@ mod deliver;
 mod effect;
 mod expiry;
 mod extras;
+mod held;
 mod levels;
 mod options;
 mod overflow;
@@ -34,6 +35,7 @@ mod unacked;
 
 pub use browse::{Browsed, Claimed, Found, MessageId, NoMessageId, Stretch, View};
 pub use effect::{Effect, Enqueued, NothingTaken, QueueCounters, Removed, SeqRange, Taken};
+pub use held::{Held, HeldSince, Holder};
 pub use options::{QueueDeclare, QueueKind, QueueOptions, type_name};
 pub use paging::{PagedIn, PagedRange, Restored, WantedRange};
 pub use settings::{DeadLetterStrategy, DeadLettering, DeathReason, Overflow, QueueSettings};

@@ -33,6 +33,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(routes::limits::routes())
         .merge(routes::local::routes())
         .merge(routes::messages::routes())
+        .merge(routes::unacked::routes())
         .merge(routes::node::routes())
         .merge(openapi::routes())
         .merge(routes::overview::routes())

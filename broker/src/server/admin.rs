@@ -20,6 +20,7 @@ mod queues;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod topology;
+mod unacked;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -54,6 +55,7 @@ pub(super) use overview::Facts;
 pub use overview::{ListenerView, NodeView, OverviewView};
 pub use queues::QueueView;
 pub use topology::{BindingView, EndKind, ExchangeView};
+pub use unacked::{HeldSince, HolderView, UNACKED_COUNT_MAX, UnackedMessage, UnackedMessages, UnackedWanted};
 
 /// A handle to a running broker. Cheap to clone; does not keep the broker from stopping.
 ///

@@ -32,6 +32,7 @@ use crate::wire::properties::has_expiration;
 mod browse;
 mod dead;
 mod effects;
+mod held;
 mod limit;
 mod look;
 mod paging;

@@ -9,3 +9,4 @@ mod many_definitions;
 mod messages;
 mod rabbitmqadmin;
 mod resources;
+mod unacked;

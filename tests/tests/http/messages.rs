@@ -17,7 +17,7 @@ use crate::client::Client;
 
 const QUEUE: &str = "/api/queues/%2F/q";
 
-async fn connect(broker: &Broker) -> Channel {
+pub(crate) async fn connect(broker: &Broker) -> Channel {
     let connection =
         Connection::connect(broker.url(), ConnectionProperties::default()).await.expect("it works");
     let channel = connection.create_channel().await.expect("it works");
@@ -26,7 +26,7 @@ async fn connect(broker: &Broker) -> Channel {
 }
 
 /// A durable queue with persistent messages whose bodies are their numbers, all confirmed.
-async fn fill(channel: &Channel, queue: &str, count: u32) {
+pub(crate) async fn fill(channel: &Channel, queue: &str, count: u32) {
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.into(), durable, FieldTable::default()).await.expect("it works");
     for number in 0..count {
@@ -59,7 +59,7 @@ fn all(api: &Client, queue: &str) -> Vec<String> {
     }
 }
 
-fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
+pub(crate) fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
     numbers.into_iter().map(|number| format!("number {number}.")).collect()
 }
 

@@ -42,6 +42,20 @@ pub(in crate::ctl) struct Browse {
     pub(in crate::ctl) body_bytes: u64,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::ctl) struct Unacked {
+    pub(in crate::ctl) queue: String,
+    /// At most this many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(in crate::ctl) count: u32,
+    /// Only those that were delivered so many seconds ago, or earlier
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(in crate::ctl) min_age: u64,
+    /// Cut bodies off after this many bytes
+    #[arg(long, default_value_t = 200)]
+    pub(in crate::ctl) body_bytes: u64,
+}
+
 /// Which messages are moved or deleted. Something has to be said, so that a slip does not mean all of them.
 #[derive(Debug, Args)]
 pub(in crate::ctl) struct Choice {

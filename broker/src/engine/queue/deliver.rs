@@ -2,7 +2,7 @@
 
 use super::consumers::{ConsumerKey, Turn};
 use super::ready::{ReadyMessage, held_bytes};
-use super::unacked::UnackedMessage;
+use super::unacked::{Tick, UnackedMessage};
 use super::{AckMode, ChannelGate, Effect, NO_SLOT, NothingTaken, Queue, Seq, Taken};
 use crate::wire::message::Message;
 
@@ -123,7 +123,7 @@ impl Queue {
             AckMode::Manual => {
                 let unacked =
                     UnackedMessage { level, seq, message: message.clone(), holder, returned, stored };
-                let slot = self.unacked.insert(unacked);
+                let slot = self.unacked.insert(unacked, Tick::at(now_ms));
                 self.note_delivered(slot, holder, now_ms);
                 let delivered = (first_time && stored && self.options.durable).then_some(seq);
                 HandedOut { message, slot, redelivered, delivery_count, settled: None, delivered }

@@ -4,6 +4,7 @@ mod browse;
 mod expiry;
 mod features;
 mod features_model;
+mod held;
 mod levels;
 mod limits;
 mod model;

@@ -1,7 +1,8 @@
 //! [`UnackedMessages`]: the messages of a queue that were delivered and await settlement, each in a numbered slot.
 //!
 //! The slot is how the outside names a delivery. Free slots are reused oldest first, which keeps the occupied ones low
-//! while deliveries are settled in order, so that the memory of a burst can be given back. Called by the queue only.
+//! while deliveries are settled in order, so that the memory of a burst can be given back. Beside each slot stands when
+//! its message went out, so that an operator can be told who sits on what. Called by the queue only.
 
 use super::Seq;
 use super::consumers::ConsumerKey;
@@ -27,11 +28,34 @@ pub(super) struct UnackedMessage {
     pub(super) stored: bool,
 }
 
+/// A moment, in units of 128 milliseconds of the broker's clock, as far as it fits: of two that are less than eight years
+/// apart the distance is known. Four bytes for each delivery are what a list of millions can afford.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tick(u32);
+
+/// The bits of a time in milliseconds that a [`Tick`] leaves out.
+const TICK_BITS: u32 = 7;
+
+impl Tick {
+    /// The moment at a time in milliseconds.
+    #[inline]
+    pub(super) fn at(now_ms: u64) -> Self {
+        let [_, _, _, _, low @ ..] = (now_ms >> TICK_BITS).to_be_bytes();
+        Self(u32::from_be_bytes(low))
+    }
+
+    /// The time of this moment in milliseconds, to the unit; it is one near `now_ms`.
+    pub(super) fn near(self, now_ms: u64) -> u64 {
+        let ago = i32::from_be_bytes(Self::at(now_ms).0.wrapping_sub(self.0).to_be_bytes());
+        (now_ms >> TICK_BITS).saturating_add_signed(-i64::from(ago)) << TICK_BITS
+    }
+}
+
 /// What tells a delivery from others that used its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outstanding {
-    place: Place,
-    returned: u16,
+    pub(super) place: Place,
+    pub(super) returned: u16,
     pub(super) holder: Option<ConsumerKey>,
 }
 
@@ -67,7 +91,7 @@ impl Note {
 
 /// A level and a number: the level in the high 8 bits. At a million messages a second, the numbers last 2000 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place(u64);
+pub(super) struct Place(u64);
 
 const SEQ_BITS: u32 = 56;
 
@@ -77,11 +101,11 @@ impl Place {
         Self(seq.0 | (u64::from(level) << SEQ_BITS))
     }
 
-    fn level(self) -> u8 {
+    pub(super) fn level(self) -> u8 {
         self.0.to_be_bytes()[0]
     }
 
-    fn seq(self) -> Seq {
+    pub(super) fn seq(self) -> Seq {
         Seq(self.0 & ((1 << SEQ_BITS) - 1))
     }
 }
@@ -115,6 +139,8 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct UnackedMessages {
     slots: Vec<Slot>,
+    /// When what is in each slot went out; without meaning for free ones. As long as `slots`.
+    times: Vec<Tick>,
     oldest_free: u32,
     newest_free: u32,
     occupied: u32,
@@ -124,7 +150,14 @@ pub(super) struct UnackedMessages {
 
 impl Default for UnackedMessages {
     fn default() -> Self {
-        Self { slots: Vec::new(), oldest_free: NONE, newest_free: NONE, occupied: 0, body_bytes: 0 }
+        Self {
+            slots: Vec::new(),
+            times: Vec::new(),
+            oldest_free: NONE,
+            newest_free: NONE,
+            occupied: 0,
+            body_bytes: 0,
+        }
     }
 }
 
@@ -138,8 +171,8 @@ impl UnackedMessages {
         self.body_bytes
     }
 
-    /// Keeps a message and names its slot.
-    pub(super) fn insert(&mut self, unacked: UnackedMessage) -> u32 {
+    /// Keeps a message that goes out now, and names its slot.
+    pub(super) fn insert(&mut self, unacked: UnackedMessage, now: Tick) -> u32 {
         let UnackedMessage { level, seq, message, holder, returned, stored } = unacked;
         let (place, note) = (Place::new(level, seq), Note::new(holder, returned, stored));
         self.body_bytes += message.body().len() as u64;
@@ -149,11 +182,13 @@ impl UnackedMessages {
         if slot != NONE {
             self.unlink(slot);
             self.slots[slot as usize] = occupied;
+            self.times[slot as usize] = now;
             return slot;
         }
         // `NONE` is also what the outside takes for "no slot", so it must stay free.
         let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot != NONE);
         self.slots.push(occupied);
+        self.times.push(now);
         slot.expect("fewer than 2^32 - 1 deliveries fit into memory")
     }
 
@@ -165,6 +200,31 @@ impl UnackedMessages {
     /// All that is outstanding, by slot.
     pub(super) fn slots(&self) -> impl Iterator<Item = (u32, Outstanding)> {
         (0..).zip(&self.slots).filter_map(|(slot, what)| Some((slot, what.outstanding()?)))
+    }
+
+    /// What is outstanding among `count` slots from `first` on, and since when.
+    pub(super) fn times(&self, first: u32, count: usize) -> impl Iterator<Item = (u32, Tick)> {
+        let slots = self.slots.iter().zip(&self.times).skip(first as usize).take(count);
+        let outstanding = |(slot, (what, &time)): (u32, (&Slot, &Tick))| {
+            matches!(what, Slot::Occupied { .. }).then_some((slot, time))
+        };
+        (first..).zip(slots).filter_map(outstanding)
+    }
+
+    /// How many slots there are, taken or free.
+    pub(super) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The message in a slot, if it is the one that went out then.
+    pub(super) fn message_since(&self, slot: u32, time: Tick) -> Option<(Outstanding, &Message)> {
+        let at = slot as usize;
+        match (self.slots.get(at)?, self.times.get(at)?) {
+            (what @ Slot::Occupied { message, .. }, &since) if since == time => {
+                Some((what.outstanding()?, message))
+            }
+            _ => None,
+        }
     }
 
     /// Takes a message out; none if the slot holds none.
@@ -197,9 +257,12 @@ impl UnackedMessages {
             self.unlink(behind - 1);
             self.slots.pop();
         }
+        self.times.truncate(self.slots.len());
         let capacity = self.slots.capacity();
         if capacity > CAPACITY_KEPT && self.slots.len() <= capacity / 4 {
-            self.slots.shrink_to(CAPACITY_KEPT.max(capacity / 2));
+            let kept = CAPACITY_KEPT.max(capacity / 2);
+            self.slots.shrink_to(kept);
+            self.times.shrink_to(kept);
         }
     }
 
@@ -235,6 +298,8 @@ impl UnackedMessages {
 mod tests {
     use super::*;
 
+    const NOW: Tick = Tick(0);
+
     fn unacked(seq: u64) -> UnackedMessage {
         let message = Message::new("", "", &[], false, &[]);
         UnackedMessage { level: 0, seq: Seq(seq), message, holder: None, returned: 0, stored: false }
@@ -255,7 +320,7 @@ mod tests {
             for (returned, stored) in [(0, false), (0, true), (u16::MAX, false), (0x1234, true)] {
                 for (level, seq) in [(0, 7), (1, 0), (255, (1 << 56) - 1)] {
                     let noted = UnackedMessage { level, holder, returned, stored, ..unacked(seq) };
-                    let slot = messages.insert(noted);
+                    let slot = messages.insert(noted, NOW);
                     let found = messages.remove(slot).unwrap();
                     assert_eq!((found.holder, found.returned, found.stored), (holder, returned, stored));
                     assert_eq!((found.level, found.seq), (level, Seq(seq)));
@@ -267,32 +332,61 @@ mod tests {
     #[test]
     fn a_slot_gives_its_message_once() {
         let mut messages = UnackedMessages::default();
-        let slots: Vec<u32> = (0..5).map(|seq| messages.insert(unacked(seq))).collect();
+        let slots: Vec<u32> = (0..5).map(|seq| messages.insert(unacked(seq), NOW)).collect();
         assert_eq!(messages.remove(slots[2]).map(|found| found.seq), Some(Seq(2)));
         assert!(messages.remove(slots[2]).is_none());
         assert!(messages.remove(77).is_none());
         assert!(messages.remove(u32::MAX).is_none());
         assert_eq!(messages.len(), 4);
-        assert_eq!(messages.insert(unacked(9)), slots[2], "the free slot is used before a new one");
+        assert_eq!(messages.insert(unacked(9), NOW), slots[2], "the free slot is used before a new one");
     }
 
     #[test]
     fn memory_is_given_back_while_a_few_deliveries_stay_outstanding() {
         let mut messages = UnackedMessages::default();
         let mut outstanding: std::collections::VecDeque<u32> =
-            (0..100_000).map(|seq| messages.insert(unacked(seq))).collect();
+            (0..100_000).map(|seq| messages.insert(unacked(seq), NOW)).collect();
         // The oldest is settled first; then ten remain outstanding at any moment.
         for seq in 0..300_000 {
             let slot = outstanding.pop_front().unwrap_or(NONE);
             assert!(messages.remove(slot).is_some());
             if outstanding.len() < 10 {
-                outstanding.push_back(messages.insert(unacked(seq)));
+                outstanding.push_back(messages.insert(unacked(seq), NOW));
             }
         }
         assert_eq!(messages.len(), outstanding.len());
         assert!(messages.slots.capacity() <= 64, "still {} slots", messages.slots.capacity());
         outstanding.iter().for_each(|&slot| drop(messages.remove(slot)));
-        assert_eq!((messages.len(), messages.slots.len()), (0, 0));
+        assert_eq!((messages.len(), messages.slots.len(), messages.times.len()), (0, 0, 0));
+        assert!(messages.times.capacity() <= 64, "still {} times", messages.times.capacity());
         assert_eq!((messages.oldest_free, messages.newest_free), (NONE, NONE));
+    }
+
+    #[test]
+    fn a_moment_is_known_to_an_eighth_of_a_second_also_where_its_number_wraps() {
+        for then_ms in [500, 511, 512, 1_795_000_000_123, (1 << 39) - 1, 1 << 39] {
+            for later_ms in [-500, -1, 0, 1, 127, 128, 3_600_000, 86_400_000 * 365] {
+                let known = Tick::at(then_ms).near(then_ms.saturating_add_signed(later_ms));
+                assert!(known <= then_ms && then_ms - known < 128, "{then_ms} became {known}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_says_since_when_its_message_is_out() {
+        let mut messages = UnackedMessages::default();
+        let (early, late) = (Tick::at(1_000), Tick::at(9_000));
+        let slots: Vec<u32> = (0..4).map(|seq| messages.insert(unacked(seq), early)).collect();
+        assert!(messages.remove(slots[1]).is_some());
+        let times: Vec<_> = messages.times(0, 3).collect();
+        assert_eq!(times, [(0, early), (2, early)], "a free slot is left out, and counts");
+        assert_eq!(messages.times(3, 100).collect::<Vec<_>>(), [(3, early)]);
+        assert_eq!(messages.times(4, 100).count(), 0);
+
+        assert_eq!(messages.insert(unacked(7), late), slots[1]);
+        let found = messages.message_since(slots[1], late).unwrap();
+        assert_eq!(found.0.place.seq(), Seq(7));
+        assert!(messages.message_since(slots[1], early).is_none(), "another message is in this slot by now");
+        assert!(messages.message_since(77, early).is_none());
     }
 }

@@ -167,6 +167,9 @@ const QUEUES: &[Operation] = &[
     get("/queues/{vhost}/{name}/messages", One("Browsed"), "Looks at messages without touching them")
         .by(Entered)
         .with(BROWSE),
+    get("/queues/{vhost}/{name}/unacked", One("Unacked"), "Messages that await settlement, and who has them")
+        .by(Entered)
+        .with(&["after", "count", "min_age", "max_body_bytes", "encoding"]),
     post("/queues/{vhost}/{name}/messages/delete", One("ChosenDone"), "Deletes chosen messages")
         .by(Entered)
         .takes("Choice"),

@@ -4,7 +4,7 @@
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::acting::{check_name, exchange_name, number, told, told_of_publish};
 use super::queues::{Encoding, content_json, existing};
@@ -16,12 +16,13 @@ use crate::server::admin::{
     BROWSE_COUNT_MAX, Browse, BrowseFrom, BrowsedMessage, CHOSEN_COUNT_MAX, CHOSEN_IDS_MAX, Choice,
     ChosenDone, MessageFilter, MessageId, MoveTarget,
 };
+use crate::wire::message::Message;
 
 /// Messages that are looked at, if a request does not say.
-const BROWSE_COUNT: usize = 100;
+pub(super) const MESSAGES_COUNT: usize = 100;
 
 /// How much of each body is shown, in bytes, if a request does not say.
-const BODY_BYTES: usize = 4096;
+pub(super) const BODY_BYTES: usize = 4096;
 
 /// Messages that are deleted or moved, if a request does not say.
 const CHOSEN_COUNT: u64 = 1_000;
@@ -58,18 +59,23 @@ async fn browse(
     .await
 }
 
-fn param<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+/// The value of a parameter.
+pub(super) fn param<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let pair = query.iter().find(|(key, _)| key == name);
     pair.map(|(_, value)| value.as_str())
 }
 
-fn whole<T: std::str::FromStr>(query: &[(String, String)], name: &str) -> Result<Option<T>, ApiError> {
+/// A parameter that is a whole number.
+pub(super) fn whole<T: std::str::FromStr>(
+    query: &[(String, String)],
+    name: &str,
+) -> Result<Option<T>, ApiError> {
     let wrong = |_| ApiError::bad_request(format!("{name} has to be a number that is not negative"));
     param(query, name).map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 fn wanted(query: &[(String, String)]) -> Result<Browse, ApiError> {
-    let count = whole(query, "count")?.unwrap_or(BROWSE_COUNT);
+    let count = whole(query, "count")?.unwrap_or(MESSAGES_COUNT);
     if count == 0 || count > BROWSE_COUNT_MAX {
         return Err(ApiError::bad_request(format!("count has to be from 1 to {BROWSE_COUNT_MAX}")));
     }
@@ -111,19 +117,25 @@ fn message_id(text: &str) -> Result<MessageId, ApiError> {
     })
 }
 
-fn message_json(browsed: &BrowsedMessage, encoding: Encoding, body_bytes_max: usize) -> Value {
-    let body = browsed.message.body();
+/// What is in a message, with so many bytes of its body, and whether that is all of it.
+pub(super) fn shown_json(message: &Message, encoding: Encoding, body_bytes_max: usize) -> Map<String, Value> {
+    let body = message.body();
     // A text is not to become base64 because it was cut within a letter.
     let cut = match std::str::from_utf8(&body[..body_bytes_max.min(body.len())]) {
         Err(error) if error.error_len().is_none() && body_bytes_max < body.len() => error.valid_up_to(),
         _ => body_bytes_max,
     };
-    let mut fields = content_json(&browsed.message, encoding, Some(cut));
+    let mut fields = content_json(message, encoding, Some(cut));
+    fields.insert("truncated".to_owned(), (cut < body.len()).into());
+    fields
+}
+
+fn message_json(browsed: &BrowsedMessage, encoding: Encoding, body_bytes_max: usize) -> Value {
+    let mut fields = shown_json(&browsed.message, encoding, body_bytes_max);
     fields.insert("id".to_owned(), browsed.id.to_string().into());
     fields.insert("position".to_owned(), browsed.position.into());
     fields.insert("redelivered".to_owned(), browsed.redelivered.into());
     fields.insert("delivery_count".to_owned(), browsed.delivery_count.into());
-    fields.insert("truncated".to_owned(), (cut < body.len()).into());
     Value::Object(fields)
 }
 

@@ -17,6 +17,7 @@ pub(super) mod parameters;
 pub(super) mod permissions;
 pub(super) mod policies;
 pub(super) mod queues;
+pub(super) mod unacked;
 pub(super) mod users;
 pub(super) mod vhosts;
 pub(super) mod whoami;

@@ -20,7 +20,7 @@ pub(super) const SCAN_MESSAGES_MAX: u64 = 10_000;
 pub(super) const SCAN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Bodies and properties that one look gives at most, in bytes: it stops behind the message that goes beyond.
-const SHOWN_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(super) const SHOWN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Where a look begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use amq_protocol::types::FieldTable;
 
 use super::Admin;
 use super::measures::{Measure, Past, Windows, measure, message_stats};
-use crate::engine::queue::QueueOptions;
+use crate::engine::queue::{ConsumerId, QueueOptions};
 use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
 use crate::server::census::{ConnectionRecord, TALLY_AT};
@@ -68,6 +68,7 @@ pub struct ConsumerView {
     /// What it consumes from.
     pub queue: Arc<QueueOptions>,
     pub(super) queue_id: QueueId,
+    pub(super) id: ConsumerId,
     /// Its connection, by name.
     pub connection: String,
     /// Its user.
@@ -201,6 +202,7 @@ fn consumer_view(record: &ConnectionRecord, report: ConsumerReport) -> ConsumerV
     ConsumerView {
         queue: report.queue,
         queue_id: report.queue_id,
+        id: report.consumer,
         connection: record.name.clone(),
         user: record.user.clone(),
         peer: peer_of(record),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use amq_protocol::types::FieldTable;
 
-use crate::engine::queue::QueueOptions;
+use crate::engine::queue::{ConsumerId, QueueOptions};
 use crate::engine::{ConnectionId, QueueId};
 use crate::server::census::ConnectionRecord;
 use crate::server::executor::Executor;
@@ -27,6 +27,7 @@ pub(in crate::server) struct ConnectionReport {
 pub(in crate::server) struct ConsumerReport {
     pub(in crate::server) queue: Arc<QueueOptions>,
     pub(in crate::server) queue_id: QueueId,
+    pub(in crate::server) consumer: ConsumerId,
     pub(in crate::server) channel: ChannelId,
     pub(in crate::server) consumer_tag: Box<str>,
     pub(in crate::server) exclusive: bool,
@@ -78,6 +79,7 @@ impl Executor {
             Some(ConsumerReport {
                 queue: source.queue.options().clone(),
                 queue_id: source.queue.id(),
+                consumer,
                 channel: source.channel,
                 consumer_tag: asked.consumer_tag.clone(),
                 exclusive: asked.exclusive,
