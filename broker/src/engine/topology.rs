@@ -58,6 +58,9 @@ pub trait Handle: Clone {
     /// The server's handle of the messages that a recent history exchange keeps. New ones are empty, clones are the same one.
     type History: Clone + Default + fmt::Debug;
 
+    /// The server's handle of what is counted of an exchange. New ones have counted nothing, clones are the same one.
+    type Meter: Clone + Default + fmt::Debug;
+
     /// The queue's number, which outlives a restart if the queue does.
     fn id(&self) -> QueueId;
 }
@@ -106,7 +109,7 @@ pub struct Topology<Q: Handle> {
     queues: Arena<QueueEntry<Q>>,
     queue_names: HashMap<ByName<QueueOptions>, u32>,
     exclusive: HashMap<ConnectionId, Vec<u32>>,
-    exchanges: Arena<ExchangeEntry<Q::History>>,
+    exchanges: Arena<ExchangeEntry<Q>>,
     exchange_names: HashMap<ByName<ExchangeOptions>, u32>,
     bindings: BindingTable,
     policies: Policies,
@@ -333,6 +336,7 @@ impl<Q: Handle> Topology<Q> {
         let number = self.exchanges.insert(ExchangeEntry {
             routes: RouteTable::new(&options),
             history,
+            meter: Q::Meter::default(),
             policies: self.policies.applied(PolicyTarget::Exchange { name: &options.name }),
             options: options.clone(),
             to_queues: Vec::new(),

@@ -46,7 +46,7 @@ pub use crate::server::tls::CertificateFile;
 pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
 pub use browse::{BROWSE_COUNT_MAX, Browse, BrowseFrom, BrowsedMessage, BrowsedMessages};
 pub use chosen::{CHOSEN_COUNT_MAX, CHOSEN_IDS_MAX, Choice, ChosenDone, MoveTarget};
-pub use connections::{ConnectionView, ConsumerView};
+pub use connections::{ChannelView, ConnectionView, ConsumerView};
 pub use definitions::{DefinedBinding, VHostDefinitions};
 pub use filter::MessageFilter;
 pub use login::Login;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,8 +21,13 @@ use crate::server::endpoints::Endpoints;
 use crate::server::outbox::Outbox;
 use crate::server::shared::Shared;
 use crate::session::peer::ClientProperties;
-use crate::stats::series::{BASIC, GLOBAL, Series, Tiers};
+use crate::stats::series::{BASIC, GLOBAL, Retention, Series, Tiers};
 use crate::stats::tally::{COUNTS, SharedTally, Tally};
+
+mod meters;
+
+pub(super) use meters::{ChannelMeter, ExchangeMeter};
+use meters::{ChannelMeters, FULL_CHANNELS_MAX, FULL_EXCHANGES_MAX, Room};
 
 /// How often is looked, in milliseconds: what RabbitMQ calls the statistics interval.
 const INTERVAL_MS: u64 = 5_000;
@@ -85,6 +90,7 @@ pub(super) struct Traffic {
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
     pub(super) tally: SharedTally,
+    pub(super) channels: ChannelMeters,
 }
 
 /// A connection that has opened a virtual host. What of it does not change, and its traffic.
@@ -133,6 +139,9 @@ pub struct Census {
     connected: Mutex<Connected>,
     pub(super) churn: Churn,
     seen: Mutex<Seen>,
+    /// How many channels and exchanges kept all their samples at the last look.
+    full_channels: AtomicUsize,
+    full_exchanges: AtomicUsize,
     facts: OnceLock<Facts>,
     closing: Mutex<bool>,
     changed: Condvar,
@@ -147,6 +156,8 @@ impl Census {
             connected: Mutex::default(),
             churn: Churn::default(),
             seen: Mutex::new(seen),
+            full_channels: AtomicUsize::new(0),
+            full_exchanges: AtomicUsize::new(0),
             facts: OnceLock::new(),
             closing: Mutex::new(false),
             changed: Condvar::new(),
@@ -213,8 +224,10 @@ impl Census {
             unacked += sample[1];
             numbers.push((queue.id(), sample));
         }
-        let connections: Vec<_> =
-            self.records().into_iter().map(|record| (record.id, record.traffic.sample())).collect();
+        let records = self.records();
+        self.look_at_channels(&records, at_ms);
+        self.look_at_exchanges(shared, at_ms);
+        let connections = records.iter().map(|record| (record.id, record.traffic.sample())).collect();
         let mut global = [0; 2 + COUNTS + CHURNS];
         let parts = [ready, unacked].into_iter().chain(self.tally().to_array()).chain(self.churn.to_array());
         for (number, part) in global.iter_mut().zip(parts) {
@@ -227,6 +240,26 @@ impl Census {
         seen.queues = push_all(known, numbers, at_ms);
         let known = std::mem::take(&mut seen.connections);
         seen.connections = push_all(known, connections, at_ms);
+    }
+
+    fn look_at_channels(&self, records: &[Arc<ConnectionRecord>], at_ms: u64) {
+        let mut room = Room::new(FULL_CHANNELS_MAX, self.full_channels.load(Ordering::Relaxed));
+        for meter in records.iter().flat_map(|record| record.traffic.channels.all()) {
+            meter.look(at_ms, &mut room);
+        }
+        self.full_channels.store(room.full, Ordering::Relaxed);
+    }
+
+    fn look_at_exchanges(&self, shared: &Shared, at_ms: u64) {
+        let mut room = Room::new(FULL_EXCHANGES_MAX, self.full_exchanges.load(Ordering::Relaxed));
+        for vhost in shared.vhosts() {
+            let busy = vhost.read(|registry| {
+                let meters = registry.topology.exchanges().map(|view| view.meter);
+                meters.filter(|meter| meter.numbers() != [0, 0]).cloned().collect::<Vec<_>>()
+            });
+            busy.iter().for_each(|meter| meter.look(at_ms, &mut room));
+        }
+        self.full_exchanges.store(room.full, Ordering::Relaxed);
     }
 
     /// What was seen. Nobody who passes messages on waits for this lock.
@@ -293,17 +326,19 @@ fn push_all<Id: Copy + Eq + std::hash::Hash, const N: usize>(
         let mut series = match known.remove(&id) {
             Some(series) => series,
             None if sample == [0; N] => return None,
-            None => {
-                let mut series = Series::new(BASIC);
-                // It was nothing before, which is what its first rate is counted from.
-                series.push(at_ms.saturating_sub(INTERVAL_MS), [0; N]);
-                series
-            }
+            None => begun(BASIC, at_ms),
         };
         series.push(at_ms, sample);
         Some((id, series))
     };
     numbers.into_iter().filter_map(push).collect()
+}
+
+/// A series of what was nothing until now, which is what its first rate is counted from.
+fn begun<const N: usize>(retention: Retention, at_ms: u64) -> Series<N> {
+    let mut series = Series::new(retention);
+    series.push(at_ms.saturating_sub(INTERVAL_MS), [0; N]);
+    series
 }
 
 #[cfg(test)]

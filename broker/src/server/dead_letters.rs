@@ -286,7 +286,7 @@ impl<'a> Funeral<'a> {
             let exchange = text(message.exchange());
             let routed =
                 self.vhost.read(|registry| registry.topology.route_internally(exchange, &keys, &view));
-            let Some(Routed { queues, histories }) = routed else { return Vec::new() };
+            let Some(Routed { queues, histories, .. }) = routed else { return Vec::new() };
             let keep = |history| SharedHistory::keep(history, message, attempt, self.histories);
             if histories.iter().try_for_each(keep).is_ok() {
                 return queues;

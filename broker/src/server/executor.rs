@@ -169,7 +169,7 @@ impl Executor {
             Action::Authenticate(credentials) => self.authenticate(credentials),
             Action::OpenVhost { vhost } => Some(self.open_vhost(&vhost)),
             Action::UpdateSecret { secret } => Some(self.update_secret(&secret)),
-            Action::OpenChannel { channel } => Some(self.open_channel(channel)),
+            Action::OpenChannel { channel, tally } => Some(self.open_channel(channel, tally)),
             Action::Topology { request, .. } => Some(self.topology(request).map(Reply::Topology)),
             Action::Consume(consume) => Some(self.consume(consume)),
             Action::Cancel { source, .. } => {
@@ -184,6 +184,7 @@ impl Executor {
             Action::Commit { publishes, settles, .. } => Some(self.commit(publishes, settles)),
             Action::CloseChannel { channel, sources, unacked } => {
                 self.close_channel(channel, &sources, unacked);
+                self.traffic.channels.close(channel);
                 self.shared.sessions.close_channel(self.connection);
                 count(&self.shared.census.churn.channels_closed);
                 None
@@ -218,6 +219,7 @@ impl Executor {
             confirmed(pending.channel, pending.number, outcome);
         }
         self.epoch = Epoch::default();
+        self.routes.tell_counts();
         self.traffic.tally.store(&self.tally);
     }
 

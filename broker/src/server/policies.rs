@@ -119,10 +119,9 @@ impl Broker {
     /// The policies that apply to an exchange; none if there is no such exchange.
     #[must_use]
     pub fn exchange_policies(&self, vhost: &str, exchange: &str) -> Option<AppliedPolicies> {
-        self.shared.vhost(vhost)?.read(|registry| {
-            let mut exchanges = registry.topology.exchanges();
-            exchanges.find(|view| view.options.name == exchange).map(|view| view.policies.clone())
-        })
+        self.shared
+            .vhost(vhost)?
+            .read(|registry| registry.topology.exchange(exchange).map(|view| view.policies.clone()))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::engine::queue::{
     QueueOptions, Removed, Restored, Seq, Taken,
 };
 use crate::engine::topology::Handle;
+use crate::server::census::ExchangeMeter;
 use crate::server::dead_letters::DeadLetters;
 use crate::server::history::HistoryHandle;
 use crate::server::memory_gauge::MemoryGauge;
@@ -119,6 +120,7 @@ impl std::fmt::Debug for SharedQueue {
 
 impl Handle for QueueHandle {
     type History = HistoryHandle;
+    type Meter = Arc<ExchangeMeter>;
 
     fn id(&self) -> QueueId {
         self.id

@@ -3,6 +3,7 @@
 mod alarms;
 mod dead_letters;
 mod expiry;
+mod meters;
 mod peer;
 mod prefetch;
 mod refusals;

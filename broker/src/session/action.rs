@@ -3,9 +3,12 @@
 //! The session knows no queues and the engine no channels; what one needs of the other is said in these types alone.
 //! Plain data, no behaviour.
 
+use std::sync::Arc;
+
 use amq_protocol::types::FieldTable;
 use smallvec::SmallVec;
 
+use crate::stats::tally::SharedTally;
 use crate::wire::message::Message;
 
 /// A channel number, 1 up to the negotiated `channel_max`; 0 is the connection itself.
@@ -60,6 +63,8 @@ pub enum Action {
     OpenChannel {
         /// Which channel.
         channel: ChannelId,
+        /// What it counts, for those who watch it.
+        tally: Arc<SharedTally>,
     },
     /// New credentials for a running connection. Answer: [`Reply::SecretUpdated`] or an error.
     UpdateSecret {
@@ -135,7 +140,7 @@ impl Action {
             Self::Settle(settle) => Some(settle.channel),
             Self::Consume(consume) => Some(consume.channel),
             Self::Commit { channel, .. }
-            | Self::OpenChannel { channel }
+            | Self::OpenChannel { channel, .. }
             | Self::Topology { channel, .. }
             | Self::Cancel { channel, .. }
             | Self::Get { channel, .. }

@@ -4,6 +4,8 @@
 //! and topology are each in their own file. It closes nothing itself: errors go back to the connection, the only place
 //! that builds close frames. Called by the connection.
 
+use std::sync::Arc;
+
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, tx};
 use amq_protocol::types::ShortString;
 
@@ -22,6 +24,7 @@ use super::topology::{self, TopologyOk, Translated};
 use super::tx::{Settled, Transaction};
 use super::unacked::{Selection, UnackedDeliveries};
 use crate::error::{AmqpError, ReplyCode};
+use crate::stats::tally::SharedTally;
 use crate::wire::frame::Frame;
 use crate::wire::method::{self, BasicPublish, Method};
 use crate::wire::out_buffer::OutBuffer;
@@ -110,10 +113,14 @@ pub(super) struct Channel {
     last_queue: Box<str>,
     /// The consumer of answers, if there is one.
     reply_consumer: Option<SourceId>,
+    counts: Counts,
+    /// When the client last said something on it, in milliseconds since 1970.
+    heard_ms: u64,
 }
 
 impl Channel {
-    pub(super) fn new(id: ChannelId) -> Self {
+    /// A channel that the client opens now, in milliseconds since 1970.
+    pub(super) fn new(id: ChannelId, now_ms: u64) -> Self {
         Self {
             id,
             state: State::Ready,
@@ -123,12 +130,20 @@ impl Channel {
             qos: Qos::default(),
             last_queue: Box::default(),
             reply_consumer: None,
+            counts: Counts::default(),
+            heard_ms: now_ms,
         }
+    }
+
+    /// What it has done, for those who watch it.
+    pub(super) fn tally(&self) -> Arc<SharedTally> {
+        self.counts.shared()
     }
 
     /// Takes one frame of this channel.
     #[inline]
     pub(super) fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_>) -> Result<Step, AmqpError> {
+        self.heard_ms = cx.now_ms;
         match (&mut self.state, frame) {
             (State::Content(content), Frame::Header { payload, .. }) if !content.awaits_body() => {
                 let header = parse_content_header(payload)?;
@@ -238,6 +253,7 @@ impl Channel {
         cx: &mut Context<'_>,
     ) -> Result<(), AmqpError> {
         if let Reply::Returned(message) = reply {
+            self.counts.returned();
             cx.out.returned(self.id.0, ReplyCode::NoRoute, &message, cx.frame_max);
             return Ok(());
         }
@@ -260,11 +276,13 @@ impl Channel {
                 self.send_cancel_ok(consumer_tag, nowait, cx);
             }
             (Pending::Get, Reply::Got { delivery, message_count, no_ack: _ }) => {
+                self.counts.got(&delivery);
                 let tag = self.unacked.deliver(delivery.reference);
                 let Delivery { redelivered, message, .. } = delivery;
                 cx.out.get_ok(self.id.0, tag.0, redelivered, message_count, &message, cx.frame_max);
             }
             (Pending::Get, Reply::GetEmpty) => {
+                self.counts.got_nothing();
                 self.send_basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {}), cx);
             }
             (Pending::Commit, Reply::Committed(Durability::AtEpoch(epoch))) if epoch > durable => {
@@ -289,6 +307,7 @@ impl Channel {
     /// Sends a message to one of this channel's consumers.
     #[inline]
     pub(super) fn deliver(&mut self, delivery: &Delivery, tag: &str, out: &mut OutBuffer, frame_max: u32) {
+        self.counts.delivered(delivery);
         let delivery_tag = self.unacked.deliver(delivery.reference);
         out.deliver(self.id.0, tag, delivery_tag.0, delivery.redelivered, &delivery.message, frame_max);
     }
@@ -332,6 +351,7 @@ impl Channel {
     pub(super) fn resolve(&mut self, number: u64, outcome: PublishOutcome, durable: u64) {
         if let Mode::Confirm(tracker) = &mut self.mode {
             tracker.resolve(number, outcome, durable);
+            self.counts.resolved(outcome);
         }
     }
 
@@ -420,6 +440,7 @@ impl Channel {
                 return Ok(Step::Act(Action::CheckPublish(publish)));
             }
         }
+        self.counts.published();
         Ok(Step::Act(Action::Publish(publish)))
     }
 
@@ -440,43 +461,16 @@ impl Channel {
         if deliveries.is_empty() {
             return Ok(Step::Done);
         }
+        self.counts.settled(settlement, deliveries.len());
         Ok(Step::Act(Action::Settle(Settle { channel: self.id, settlement, deliveries })))
-    }
-
-    fn recover(&mut self, requeue: bool) -> Result<Step, AmqpError> {
-        if !requeue {
-            return Err(faults::recover_without_requeue());
-        }
-        let mut deliveries = Deliveries::new();
-        self.unacked
-            .take(Selection::UpTo(0), |entry| deliveries.push(entry.reference))
-            .map_err(|unknown| faults::unknown_delivery_tag(unknown.0))?;
-        if deliveries.is_empty() {
-            return Ok(Step::Done);
-        }
-        Ok(Step::Act(Action::Settle(Settle {
-            channel: self.id,
-            settlement: Settlement::Requeue,
-            deliveries,
-        })))
-    }
-
-    fn set_qos(
-        &mut self,
-        qos: &basic::Qos,
-        prefetch_size: u32,
-        cx: &mut Context<'_>,
-    ) -> Result<Step, AmqpError> {
-        let channel_limit = self.qos.handle(qos, prefetch_size)?;
-        self.send_basic(basic::AMQPMethod::QosOk(basic::QosOk {}), cx);
-        Ok(channel_limit
-            .map_or(Step::Done, |limit| Step::Act(Action::SetChannelPrefetch { channel: self.id, limit })))
     }
 }
 
+mod counts;
 mod details;
 mod requests;
 
+use counts::Counts;
 pub use details::ChannelDetails;
 
 fn blame(error: AmqpError, class_id: u16, method_id: u16) -> AmqpError {

@@ -266,10 +266,12 @@ impl Connection {
         if max != 0 && self.open_channels >= usize::from(max) {
             return self.fail(0, faults::too_many_channels(self.open_channels, max));
         }
-        self.channels.insert(id, Slot::Open(Box::new(Channel::new(ChannelId(id)))));
+        let channel = Channel::new(ChannelId(id), self.now_ms);
+        let tally = channel.tally();
+        self.channels.insert(id, Slot::Open(Box::new(channel)));
         self.open_channels += 1;
         self.opening = Some(id);
-        Some(Action::OpenChannel { channel: ChannelId(id) })
+        Some(Action::OpenChannel { channel: ChannelId(id), tally })
     }
 
     fn handle_connection_method(&mut self, payload: &[u8]) -> Option<Action> {

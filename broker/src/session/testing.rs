@@ -168,7 +168,7 @@ impl TestPeer {
             loop {
                 let (consumed, action) = self.connection.handle_input(&self.unread, self.now);
                 self.unread.drain(..consumed);
-                if let Some(Action::OpenChannel { channel }) = action {
+                if let Some(Action::OpenChannel { channel, .. }) = action {
                     let after = self.connection.handle_reply(Some(channel), Ok(Reply::ChannelOpened));
                     actions.extend(after);
                 } else {

@@ -66,6 +66,24 @@ impl<const N: usize> Series<N> {
         }
     }
 
+    /// How long it keeps samples.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// How many samples it holds: those that differ from the one before.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether nothing was ever seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// When a number changed last; `None` without samples.
     #[must_use]
     pub fn changed_ms(&self) -> Option<u64> {

@@ -93,6 +93,40 @@ impl Tally {
     }
 }
 
+/// One of the numbers of a tally.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are the fields of Tally")]
+pub enum Count {
+    Publish,
+    Confirm,
+    ReturnUnroutable,
+    Deliver,
+    DeliverNoAck,
+    Get,
+    GetNoAck,
+    GetEmpty,
+    Ack,
+    Redeliver,
+}
+
+impl Count {
+    /// Its place among the fields.
+    const fn place(self) -> usize {
+        match self {
+            Self::Publish => 0,
+            Self::Confirm => 1,
+            Self::ReturnUnroutable => 2,
+            Self::Deliver => 3,
+            Self::DeliverNoAck => 4,
+            Self::Get => 5,
+            Self::GetNoAck => 6,
+            Self::GetEmpty => 7,
+            Self::Ack => 8,
+            Self::Redeliver => 9,
+        }
+    }
+}
+
 /// A tally that one writes and others read at any time.
 #[derive(Debug, Default)]
 pub struct SharedTally([AtomicU64; COUNTS]);
@@ -105,6 +139,13 @@ impl SharedTally {
         }
     }
 
+    /// Counts on. No more than an addition in memory: there is one writer.
+    #[inline]
+    pub fn count(&self, which: Count, more: u64) {
+        let count = &self.0[which.place()];
+        count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
     /// How it stands.
     #[must_use]
     pub fn load(&self) -> Tally {
@@ -115,6 +156,31 @@ impl SharedTally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_counted_one_by_one_is_found_under_its_name() {
+        use Count as C;
+        let all = [C::Publish, C::Confirm, C::ReturnUnroutable, C::Deliver, C::DeliverNoAck];
+        let more = [C::Get, C::GetNoAck, C::GetEmpty, C::Ack, C::Redeliver];
+        let shared = SharedTally::default();
+        for (more, which) in (1..).zip(all.into_iter().chain(more)) {
+            shared.count(which, more);
+            shared.count(which, 100);
+        }
+        let expected = Tally {
+            publish: 101,
+            confirm: 102,
+            return_unroutable: 103,
+            deliver: 104,
+            deliver_no_ack: 105,
+            get: 106,
+            get_no_ack: 107,
+            get_empty: 108,
+            ack: 109,
+            redeliver: 110,
+        };
+        assert_eq!(shared.load(), expected);
+    }
 
     #[test]
     fn a_tally_comes_back_from_its_array_and_from_its_readers() {

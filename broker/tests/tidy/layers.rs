@@ -34,7 +34,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "access", may_use: &["error", "limits"], never: IMPURE },
     Layer { name: "stats", may_use: &[], never: IMPURE },
     Layer { name: "wire", may_use: &["error", "limits", "metrics"], never: IMPURE },
-    Layer { name: "session", may_use: &["wire", "clock", "error", "limits", "metrics"], never: IMPURE },
+    Layer {
+        name: "session",
+        may_use: &["wire", "clock", "error", "limits", "metrics", "stats"],
+        never: IMPURE,
+    },
     Layer {
         name: "engine",
         may_use: &[

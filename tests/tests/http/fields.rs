@@ -77,7 +77,7 @@ async fn what_rabbitmq_tells_is_told_too_or_said_to_be_missing() {
         "channel" => api.get(&format!("/api/channels/{}", quoted(&format!("{connection} (1)")))),
         "consumer" => api.get("/api/consumers")[0].clone(),
         "queue" => api.get("/api/queues/%2F/q"),
-        "exchange" => api.get("/api/exchanges/%2F/amq.topic"),
+        "exchange" => api.get("/api/exchanges/%2F/amq.default"),
         "vhost" => api.get("/api/vhosts/%2F"),
         other => panic!("{other} is not known here"),
     };

@@ -88,6 +88,7 @@ async fn connections_channels_and_consumers_are_seen_at_once_and_can_be_closed()
     check(&channels[0], &wanted);
     let one = api.get(&format!("/api/channels/{}", quoted(channels[0]["name"].as_str().unwrap())));
     assert_eq!(one["consumer_details"][0]["consumer_tag"], "tag");
+    check_traffic(&api, &one);
     let consumers = api.get("/api/consumers");
     assert_eq!((&consumers[0]["queue"]["name"], &consumers[0]["prefetch_count"]), (&json!("q"), &json!(5)));
     let queue = api.get("/api/queues/%2F/q");
@@ -110,6 +111,20 @@ async fn connections_channels_and_consumers_are_seen_at_once_and_can_be_closed()
     close(&api, &name, &connection);
 }
 
+/// Nine messages were published on the channel, and five delivered.
+fn check_traffic(api: &Client, channel: &Value) {
+    let stats = &channel["message_stats"];
+    check(
+        stats,
+        &[("publish", json!(9)), ("confirm", json!(9)), ("deliver", json!(5)), ("deliver_get", json!(5))],
+    );
+    assert!(stats["publish_details"]["rate"].is_number(), "{stats}");
+    assert!(channel["idle_since"].as_str().expect("a text").ends_with("+00:00"), "{channel}");
+    let exchange = api.get("/api/exchanges/%2F/amq.default");
+    check(&exchange["message_stats"], &[("publish_in", json!(9)), ("publish_out", json!(9))]);
+    assert_eq!(api.get("/api/exchanges/%2F/amq.topic").get("message_stats"), None, "nothing happened there");
+}
+
 #[test]
 fn rates_follow_what_happens() {
     let mut broker = Broker::warren(&[]);
@@ -127,6 +142,10 @@ fn rates_follow_what_happens() {
     let samples = &rate.1["messages_details"]["samples"];
     assert!(samples[0]["sample"].as_u64().unwrap() > 0, "{samples}");
     assert_eq!(samples[0]["timestamp"].as_u64().unwrap() % 5_000, 0);
+    let exchange = api.get("/api/exchanges/%2F/amq.default?msg_rates_age=60&msg_rates_incr=5");
+    let published = &exchange["message_stats"]["publish_in_details"];
+    assert!(published["rate"].as_f64().unwrap() > 0.0, "{published}");
+    assert!(published["samples"][0]["sample"].as_u64().unwrap() > 0, "{published}");
     assert!(api.get("/api/overview")["message_stats"]["publish_details"]["rate"].as_f64().unwrap() > 0.0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::History;
+use super::{Handle, History};
 use crate::engine::ConnectionId;
 use crate::engine::exchange::{ExchangeOptions, RouteTable, Target};
 use crate::engine::policy::AppliedPolicies;
@@ -19,19 +19,20 @@ pub(super) struct QueueEntry<Q> {
 }
 
 #[derive(Debug)]
-pub(super) struct ExchangeEntry<H> {
+pub(super) struct ExchangeEntry<Q: Handle> {
     pub(super) options: Arc<ExchangeOptions>,
     pub(super) policies: AppliedPolicies,
     pub(super) routes: RouteTable,
     /// What it keeps for new bindings, if it is of that kind.
-    pub(super) history: Option<History<H>>,
+    pub(super) history: Option<History<Q::History>>,
+    pub(super) meter: Q::Meter,
     /// Bindings from here to queues, and to exchanges: kept apart because only the latter need following.
     pub(super) to_queues: Vec<u32>,
     pub(super) to_exchanges: Vec<u32>,
     pub(super) incoming: Vec<u32>,
 }
 
-impl<H> ExchangeEntry<H> {
+impl<Q: Handle> ExchangeEntry<Q> {
     pub(super) fn outgoing_mut(&mut self, target: Target) -> &mut Vec<u32> {
         match target {
             Target::Queue(_) => &mut self.to_queues,

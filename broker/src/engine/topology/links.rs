@@ -75,9 +75,9 @@ impl<Q: Handle> Topology<Q> {
     }
 }
 
-fn incoming_mut<'a, Q, H>(
+fn incoming_mut<'a, Q: Handle>(
     queues: &'a mut Arena<QueueEntry<Q>>,
-    exchanges: &'a mut Arena<ExchangeEntry<H>>,
+    exchanges: &'a mut Arena<ExchangeEntry<Q>>,
     target: Target,
 ) -> &'a mut Vec<u32> {
     match target {

@@ -8,7 +8,7 @@ use crate::engine::{ConnectionId, exchange::ExchangeOptions, queue::QueueOptions
 
 /// An exchange in a listing.
 #[derive(Debug, Clone, Copy)]
-pub struct ExchangeView<'a> {
+pub struct ExchangeView<'a, M> {
     /// As declared.
     pub options: &'a ExchangeOptions,
     /// The policies that apply to it.
@@ -19,6 +19,8 @@ pub struct ExchangeView<'a> {
     pub bindings_from: usize,
     /// Bindings to it.
     pub bindings_to: usize,
+    /// The server's handle of what is counted of it.
+    pub meter: &'a M,
 }
 
 /// A queue in a listing.
@@ -57,8 +59,14 @@ impl<Q: Handle> Topology<Q> {
     }
 
     /// All exchanges, the default one and the other predeclared ones included.
-    pub fn exchanges(&self) -> impl Iterator<Item = ExchangeView<'_>> {
+    pub fn exchanges(&self) -> impl Iterator<Item = ExchangeView<'_, Q::Meter>> {
         self.exchanges.iter().map(|(_, entry)| exchange_view(entry))
+    }
+
+    /// One exchange.
+    #[must_use]
+    pub fn exchange(&self, name: &str) -> Option<ExchangeView<'_, Q::Meter>> {
+        self.exchange_names.get(name).map(|&number| exchange_view(&self.exchanges[number]))
     }
 
     /// One exchange as declared.
@@ -129,13 +137,14 @@ impl<Q: Handle> Topology<Q> {
     }
 }
 
-fn exchange_view<H>(entry: &ExchangeEntry<H>) -> ExchangeView<'_> {
+fn exchange_view<Q: Handle>(entry: &ExchangeEntry<Q>) -> ExchangeView<'_, Q::Meter> {
     ExchangeView {
         options: &entry.options,
         policies: &entry.policies,
         alternate_exchange: entry.alternate_exchange(),
         bindings_from: entry.to_queues.len() + entry.to_exchanges.len(),
         bindings_to: entry.incoming.len(),
+        meter: &entry.meter,
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Routed<Q: Handle> {
     pub queues: Vec<Q>,
     /// The recent histories that the message enters, each once.
     pub histories: Vec<History<Q::History>>,
+    /// Of the exchange that it was published to.
+    pub meter: Q::Meter,
 }
 
 impl<Q: Handle> Topology<Q> {
@@ -101,6 +103,7 @@ impl<Q: Handle> Topology<Q> {
         Routed {
             queues: matched.queues.iter().map(|&queue| self.queues[queue].queue.clone()).collect(),
             histories: histories.collect(),
+            meter: self.exchanges[start].meter.clone(),
         }
     }
 

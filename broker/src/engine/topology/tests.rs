@@ -53,6 +53,7 @@ type Names = Topology<String>;
 
 impl Handle for String {
     type History = ();
+    type Meter = ();
 
     /// The first bytes of the name, so that short names have different numbers.
     fn id(&self) -> QueueId {

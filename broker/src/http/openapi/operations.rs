@@ -9,7 +9,13 @@ use super::operation::Access::{
 use super::operation::Success::{Created, Done, List, One, Pages, Stream};
 use super::operation::{Operation, delete, get, post, put};
 
-/// Parameters of what has rates and samples.
+/// Parameters of what has rates and samples of messages.
+const MESSAGES_PAST: &[&str] = &["msg_rates_age", "msg_rates_incr"];
+
+/// The same of one object.
+const ONE_MESSAGES_PAST: &[&str] = &["columns", "msg_rates_age", "msg_rates_incr"];
+
+/// The same for what has a length, too.
 const PAST: &[&str] = &["msg_rates_age", "msg_rates_incr", "lengths_age", "lengths_incr"];
 
 /// The same for what counts bytes, too.
@@ -120,20 +126,24 @@ const CONNECTIONS: &[Operation] = &[
     delete("/connections/username/{user}", "Closes all connections of a user")
         .by(OwnOrAdministrator)
         .with(&["X-Reason"]),
-    get("/connections/{name}/channels", List("Channel"), "Channels of a connection").by(OwnOrMonitor),
-    get("/channels", Pages("Channel"), "Channels").by(Caller),
-    get("/vhosts/{name}/channels", Pages("Channel"), "Channels in a virtual host").by(Seen),
+    get("/connections/{name}/channels", List("Channel"), "Channels of a connection")
+        .by(OwnOrMonitor)
+        .with(MESSAGES_PAST),
+    get("/channels", Pages("Channel"), "Channels").by(Caller).with(MESSAGES_PAST),
+    get("/vhosts/{name}/channels", Pages("Channel"), "Channels in a virtual host")
+        .by(Seen)
+        .with(MESSAGES_PAST),
     get("/channels/{name}", One("Channel"), "A channel with its consumers")
         .by(OwnOrMonitor)
-        .with(&["columns"]),
+        .with(ONE_MESSAGES_PAST),
     get("/consumers", List("Consumer"), "Consumers").by(Caller),
     get("/consumers/{vhost}", List("Consumer"), "Consumers in a virtual host").by(Seen),
 ];
 
 const TOPOLOGY: &[Operation] = &[
-    get("/exchanges", Pages("Exchange"), "Exchanges").by(Caller),
-    get("/exchanges/{vhost}", Pages("Exchange"), "Exchanges of a virtual host").by(Seen),
-    get("/exchanges/{vhost}/{name}", One("Exchange"), "An exchange").by(Seen).with(&["columns"]),
+    get("/exchanges", Pages("Exchange"), "Exchanges").by(Caller).with(MESSAGES_PAST),
+    get("/exchanges/{vhost}", Pages("Exchange"), "Exchanges of a virtual host").by(Seen).with(MESSAGES_PAST),
+    get("/exchanges/{vhost}/{name}", One("Exchange"), "An exchange").by(Seen).with(ONE_MESSAGES_PAST),
     put("/exchanges/{vhost}/{name}", "Declares an exchange").by(Entered).takes("NewExchange"),
     delete("/exchanges/{vhost}/{name}", "Deletes an exchange").by(Entered).with(&["if-unused"]),
     get("/exchanges/{vhost}/{name}/bindings/source", List("Binding"), "Where it leads").by(Seen),

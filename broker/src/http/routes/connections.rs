@@ -16,9 +16,8 @@ use crate::http::fields::{Fields, Row, objects};
 use crate::http::listing::Listing;
 use crate::http::measures::{self, Past};
 use crate::http::reply::Done;
-use crate::http::table;
-use crate::server::admin::{Admin, ConnectionView, ConsumerView, NODE, Windows};
-use crate::session::connection::ChannelDetails;
+use crate::http::{table, time};
+use crate::server::admin::{Admin, ChannelView, ConnectionView, ConsumerView, NODE, Windows};
 
 /// Why a connection is closed if nobody says why; RabbitMQ's.
 const REASON: &str = "Closed via management plugin";
@@ -100,12 +99,14 @@ fn channel_name(connection: &str, channel: u16) -> String {
 /// A channel of a connection.
 struct ChannelRow<'a> {
     of: &'a ConnectionView,
-    channel: &'a ChannelDetails,
+    view: &'a ChannelView,
+    windows: Windows,
 }
 
 impl Row for ChannelRow<'_> {
     fn fields(&self, out: &mut Fields<'_>) {
-        let Self { of, channel } = self;
+        let Self { of, view, windows } = self;
+        let channel = &view.details;
         out.add("name", || channel_name(&of.name, channel.channel.0));
         out.add("number", || channel.channel.0);
         out.add("node", || NODE);
@@ -129,11 +130,15 @@ impl Row for ChannelRow<'_> {
                 "peer_port": of.peer.port(),
             })
         });
+        out.add("idle_since", || time::text(view.idle_since_ms()));
+        if out.wants("message_stats") {
+            out.add_some("message_stats", measures::if_any(&view.message_stats(windows.messages)));
+        }
     }
 }
 
-fn all_channels(view: &ConnectionView) -> impl Iterator<Item = ChannelRow<'_>> {
-    view.channels.iter().map(move |channel| ChannelRow { of: view, channel })
+fn all_channels(of: &ConnectionView, windows: Windows) -> impl Iterator<Item = ChannelRow<'_>> {
+    of.channels.iter().map(move |view| ChannelRow { of, view, windows })
 }
 
 impl Row for ConsumerView {
@@ -280,10 +285,11 @@ async fn channels_of(
     State(api): State<Api>,
     Path(name): Path<String>,
     listing: Listing,
+    Past(windows): Past,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
         let view = find(&caller, admin, &name, Windows::default())?;
-        listing.answer(&["number"], all_channels(&view).collect())
+        listing.answer(&["number"], all_channels(&view, windows).collect())
     })
     .await
 }
@@ -293,10 +299,12 @@ async fn channels(
     State(api): State<Api>,
     vhost: Option<Path<String>>,
     listing: Listing,
+    Past(windows): Past,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
         let views = seen(&caller, admin, vhost, Windows::default())?;
-        listing.answer_paged(&["name"], views.iter().flat_map(all_channels).collect())
+        let rows = views.iter().flat_map(|view| all_channels(view, windows)).collect();
+        listing.answer_paged(&["name"], rows)
     })
     .await
 }
@@ -307,12 +315,13 @@ async fn channel(
     State(api): State<Api>,
     Path(name): Path<String>,
     listing: Listing,
+    Past(windows): Past,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
         let (connection, number) = name.rsplit_once(" (").ok_or_else(ApiError::not_found)?;
         let number: u16 = number.trim_end_matches(')').parse().map_err(|_| ApiError::not_found())?;
         let view = find(&caller, admin, connection, Windows::default())?;
-        let found = all_channels(&view).find(|row| row.channel.channel.0 == number);
+        let found = all_channels(&view, windows).find(|row| row.view.details.channel.0 == number);
         let row = found.ok_or_else(ApiError::not_found)?;
         let consumers = view.consumers.iter().filter(|consumer| consumer.channel == number);
         Ok(listing.one_with(|out| {

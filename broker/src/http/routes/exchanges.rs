@@ -18,9 +18,10 @@ use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::fields::{Fields, Row};
 use crate::http::listing::Listing;
+use crate::http::measures::{self, Past};
 use crate::http::reply::{Done, Put};
 use crate::http::table;
-use crate::server::admin::{EndKind, ExchangeView, NewMessage, Published};
+use crate::server::admin::{EndKind, ExchangeView, NewMessage, Published, Windows};
 use crate::session::action::TopologyRequest;
 use crate::wire::properties;
 
@@ -34,17 +35,27 @@ pub(in crate::http) fn routes() -> Router<Api> {
         .route("/exchanges/{vhost}/{name}/publish", post(publish))
 }
 
-impl Row for ExchangeView {
+/// An exchange, and what of its past is asked for.
+struct ExchangeRow {
+    of: ExchangeView,
+    windows: Windows,
+}
+
+impl Row for ExchangeRow {
     fn fields(&self, out: &mut Fields<'_>) {
-        let options = &self.options;
+        let Self { of, windows } = self;
+        let options = &of.options;
         out.add("name", || &options.name);
-        out.add("vhost", || &self.vhost);
+        out.add("vhost", || &of.vhost);
         out.add("type", || options.kind.name());
         out.add("durable", || options.durable);
         out.add("auto_delete", || options.auto_delete);
         out.add("internal", || options.internal);
         out.add("arguments", || table::to_json(&options.arguments));
-        out.add_some("policy", self.policies.policy_name());
+        out.add_some("policy", of.policies.policy_name());
+        if out.wants("message_stats") {
+            out.add_some("message_stats", measures::if_any(&of.message_stats(windows.messages)));
+        }
     }
 }
 
@@ -53,11 +64,13 @@ async fn list(
     State(api): State<Api>,
     vhost: Option<Path<String>>,
     listing: Listing,
+    Past(windows): Past,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
         let vhosts = vhosts_to_list(&caller, admin, vhost)?;
-        let views = vhosts.iter().flat_map(|vhost| admin.exchanges(Some(vhost))).collect();
-        listing.answer_paged(&["vhost", "name"], views)
+        let views = vhosts.iter().flat_map(|vhost| admin.exchanges(Some(vhost)));
+        let rows = views.map(|of| ExchangeRow { of, windows }).collect();
+        listing.answer_paged(&["vhost", "name"], rows)
     })
     .await
 }
@@ -67,11 +80,12 @@ async fn one(
     State(api): State<Api>,
     Path((vhost, name)): Path<(String, String)>,
     listing: Listing,
+    Past(windows): Past,
 ) -> Result<Response, ApiError> {
     api.work(move |admin| {
         see_vhost(&caller, admin, &vhost)?;
-        let view = admin.exchange(&vhost, exchange_name(&name)).ok_or_else(ApiError::not_found)?;
-        Ok(listing.one(view))
+        let of = admin.exchange(&vhost, exchange_name(&name)).ok_or_else(ApiError::not_found)?;
+        Ok(listing.one(ExchangeRow { of, windows }))
     })
     .await
 }

@@ -13,11 +13,12 @@ use super::measures::{Measure, Past, Windows, measure, message_stats};
 use crate::engine::queue::{ConsumerId, QueueOptions};
 use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
-use crate::server::census::{ConnectionRecord, TALLY_AT};
+use crate::server::census::{ChannelMeter, ConnectionRecord, TALLY_AT};
 use crate::server::executor::{ConnectionReport, ConsumerReport};
 use crate::session::action::Event;
 use crate::session::connection::ChannelDetails;
 use crate::session::peer::ClientProperties;
+use crate::stats::rates::Window;
 use crate::stats::tally::Tally;
 
 /// How long connections have to say how they are doing. They do so at once, unless the machine is at its limits.
@@ -53,13 +54,40 @@ pub struct ConnectionView {
     /// RabbitMQ's name for its state. `None` if it did not say in time.
     pub state: Option<&'static str>,
     /// Its channels, by number.
-    pub channels: Vec<ChannelDetails>,
+    pub channels: Vec<ChannelView>,
     /// Its consumers.
     pub consumers: Vec<ConsumerView>,
     /// Bytes received and sent.
     pub data: [Measure; 2],
     /// What happened to messages; empty if nothing did.
     pub message_stats: Vec<Measure>,
+}
+
+/// A channel.
+#[derive(Debug, Clone)]
+pub struct ChannelView {
+    /// How it is doing.
+    pub details: ChannelDetails,
+    meter: Option<Arc<ChannelMeter>>,
+}
+
+impl ChannelView {
+    /// What happened to messages on it; empty if nothing did.
+    #[must_use]
+    pub fn message_stats(&self, window: Option<Window>) -> Vec<Measure> {
+        let of = |meter: &Arc<ChannelMeter>| {
+            let tally = meter.tally();
+            meter.seen(|series| message_stats(&tally, 0, series.map(|series| series as _), window))
+        };
+        self.meter.as_ref().map(of).unwrap_or_default()
+    }
+
+    /// Since when nothing happened on it, in milliseconds since 1970. What only the broker did is seen every five seconds.
+    #[must_use]
+    pub fn idle_since_ms(&self) -> u64 {
+        let changed_ms = |meter: &Arc<ChannelMeter>| meter.seen(|series| series?.changed_ms());
+        self.details.heard_ms.max(self.meter.as_ref().and_then(changed_ms).unwrap_or(0))
+    }
 }
 
 /// A consumer.
@@ -165,11 +193,16 @@ fn view_of(
 ) -> ConnectionView {
     let sample = record.traffic.sample();
     let tally: Tally = record.traffic.tally.load();
-    let (state, mut channels, consumers) = match report {
+    let (state, channels, consumers) = match report {
         Some(report) => (Some(report.state), report.channels, report.consumers),
         None => (None, Vec::new(), Vec::new()),
     };
-    channels.sort_unstable_by_key(|channel| channel.channel);
+    let view = |details: ChannelDetails| {
+        let meter = record.traffic.channels.of(details.channel);
+        ChannelView { details, meter }
+    };
+    let mut channels: Vec<_> = channels.into_iter().map(view).collect();
+    channels.sort_unstable_by_key(|channel| channel.details.channel);
     ConnectionView {
         name: record.name.clone(),
         user: record.user.clone(),

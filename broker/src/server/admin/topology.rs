@@ -1,12 +1,21 @@
 //! Exchanges and bindings in listings.
 
+use std::sync::Arc;
+
 use amq_protocol::types::FieldTable;
 
 use super::Admin;
+use super::measures::{Measure, Past, measure};
 use crate::engine::exchange::ExchangeOptions;
 use crate::engine::policy::AppliedPolicies;
 use crate::engine::topology::{self, Destination, Topology};
+use crate::server::census::ExchangeMeter;
 use crate::server::queue_handle::QueueHandle;
+use crate::server::vhost::VHost;
+use crate::stats::rates::Window;
+
+/// An exchange as the topology shows it.
+type Exchange<'a> = topology::ExchangeView<'a, Arc<ExchangeMeter>>;
 
 /// An exchange.
 #[derive(Debug, Clone)]
@@ -17,6 +26,25 @@ pub struct ExchangeView {
     pub options: ExchangeOptions,
     /// The policies that apply to it.
     pub policies: AppliedPolicies,
+    meter: Arc<ExchangeMeter>,
+}
+
+impl ExchangeView {
+    /// What clients published to it, and what of that went to queues; empty if nothing did.
+    #[must_use]
+    pub fn message_stats(&self, window: Option<Window>) -> Vec<Measure> {
+        let [published, routed] = self.meter.numbers();
+        if published == 0 {
+            return Vec::new();
+        }
+        self.meter.seen(|series| {
+            let past: Option<&dyn Past> = series.map(|series| series as _);
+            vec![
+                measure("publish_in", published, past, window, |sample| sample[0]),
+                measure("publish_out", routed, past, window, |sample| sample[1]),
+            ]
+        })
+    }
 }
 
 /// What a binding leads to.
@@ -49,9 +77,9 @@ impl Admin {
     /// All exchanges of a virtual host, or of all, in no particular order.
     #[must_use]
     pub fn exchanges(&self, vhost: Option<&str>) -> Vec<ExchangeView> {
-        let of = |vhost: &std::sync::Arc<crate::server::vhost::VHost>| {
+        let of = |vhost: &Arc<VHost>| {
             vhost.read(|registry| {
-                let view = |view: topology::ExchangeView<'_>| exchange_view(vhost.name(), &view);
+                let view = |view: Exchange<'_>| exchange_view(vhost.name(), &view);
                 registry.topology.exchanges().map(view).collect::<Vec<_>>()
             })
         };
@@ -63,8 +91,7 @@ impl Admin {
     pub fn exchange(&self, vhost: &str, name: &str) -> Option<ExchangeView> {
         let vhost = self.shared.vhost(vhost)?;
         vhost.read(|registry| {
-            let mut exchanges = registry.topology.exchanges();
-            let found = exchanges.find(|view| view.options.name == name)?;
+            let found = registry.topology.exchange(name)?;
             Some(exchange_view(vhost.name(), &found))
         })
     }
@@ -72,9 +99,7 @@ impl Admin {
     /// All bindings of a virtual host, or of all, in no particular order.
     #[must_use]
     pub fn bindings(&self, vhost: Option<&str>) -> Vec<BindingView> {
-        let of = |vhost: &std::sync::Arc<crate::server::vhost::VHost>| {
-            vhost.read(|registry| all(vhost.name(), &registry.topology))
-        };
+        let of = |vhost: &Arc<VHost>| vhost.read(|registry| all(vhost.name(), &registry.topology));
         self.vhosts_named(vhost).iter().flat_map(of).collect()
     }
 
@@ -139,8 +164,13 @@ fn default_binding(vhost: &str, queue: &str) -> BindingView {
     }
 }
 
-fn exchange_view(vhost: &str, view: &topology::ExchangeView<'_>) -> ExchangeView {
-    ExchangeView { vhost: vhost.to_owned(), options: view.options.clone(), policies: view.policies.clone() }
+fn exchange_view(vhost: &str, view: &Exchange<'_>) -> ExchangeView {
+    ExchangeView {
+        vhost: vhost.to_owned(),
+        options: view.options.clone(),
+        policies: view.policies.clone(),
+        meter: view.meter.clone(),
+    }
 }
 
 fn binding_view(vhost: &str, view: &topology::BindingView<'_>) -> BindingView {

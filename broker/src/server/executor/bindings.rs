@@ -1,5 +1,6 @@
 //! Binding and unbinding, and what a new binding from a recent history exchange gets at once.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use amq_protocol::types::FieldTable;
@@ -70,7 +71,7 @@ fn route_to(registry: &Registry, destination: Destination<'_>, message: &Message
     let routed = match destination {
         Destination::Queue(name) => {
             let queues = registry.topology.find_queue(name).cloned().into_iter().collect();
-            Some(Routed { queues, histories: Vec::new() })
+            Some(Routed { queues, histories: Vec::new(), meter: Arc::default() })
         }
         Destination::Exchange(name) => {
             let more_keys = cc_keys(message);

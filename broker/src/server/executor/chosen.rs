@@ -126,6 +126,7 @@ impl Executor {
             attempt = Attempt::Again;
         };
         let guarded_before = self.batch.guarded_count();
+        route.count_one();
         gather(&mut self.batch, &route, message);
         let guarded = guarded_before..self.batch.guarded_count();
         let confirm = PendingConfirm { channel: NO_CHANNEL, number: 0, stored: false, refused: false };

@@ -17,6 +17,7 @@ use crate::server::executor::{Answer, Executor};
 use crate::server::oauth::TokenRefused;
 use crate::session::action::{ChannelId, Credentials, Mechanism, Reply};
 use crate::session::login_refused;
+use crate::stats::tally::SharedTally;
 
 /// Whether a login is being checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,9 +167,14 @@ impl Executor {
     }
 
     /// Counts a channel, and lets it be opened if the user may have one more.
-    pub(super) fn open_channel(&self, channel: ChannelId) -> Result<Reply, AmqpError> {
+    pub(super) fn open_channel(
+        &self,
+        channel: ChannelId,
+        tally: Arc<SharedTally>,
+    ) -> Result<Reply, AmqpError> {
         self.shared.sessions.open_channel(self.connection, self.rights.limits())?;
         count(&self.shared.census.churn.channels_created);
+        self.traffic.channels.open(channel, tally);
         self.tell_channel_opened(channel);
         Ok(Reply::ChannelOpened)
     }

@@ -162,7 +162,9 @@ impl Executor {
             self.routes.clear();
             return self.gather_again(message, &[]);
         }
-        Ok(gather(&mut self.batch, route, message))
+        let gathered = gather(&mut self.batch, route, message);
+        self.routes.count(at);
+        Ok(gathered)
     }
 
     /// Gathers the message for the queues of a route that was found for it alone.
@@ -175,6 +177,7 @@ impl Executor {
         if route.keep(&message, Attempt::First, &self.shared.histories).is_err() {
             return self.gather_again(message, more_keys);
         }
+        route.count_one();
         Ok(gather(&mut self.batch, route, message))
     }
 
@@ -186,6 +189,7 @@ impl Executor {
             let keys = all_keys(&message, more_keys);
             let (route, _) = self.vhost()?.read(|registry| find_route(registry, &message, &keys, random))?;
             if route.keep(&message, Attempt::Again, &self.shared.histories).is_ok() {
+                route.count_one();
                 return Ok(gather(&mut self.batch, &route, message));
             }
         }

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use crate::engine::topology::{History, Routed};
 use crate::limits::ROUTE_CACHE_ENTRIES_MAX;
+use crate::server::census::ExchangeMeter;
 use crate::server::history::{Attempt, HistoryBudget, HistoryHandle, SharedHistory, Stale};
 use crate::server::queue_handle::QueueHandle;
 use crate::wire::message::Message;
@@ -23,14 +24,23 @@ pub(super) struct Route {
     histories: Vec<History<HistoryHandle>>,
     /// Whether any of them may refuse a message.
     pub(super) may_reject: bool,
+    /// Of the exchange that it begins at; none for a route that leads from nowhere.
+    meter: Option<Arc<ExchangeMeter>>,
 }
 
 impl Route {
     pub(super) fn new(routed: Routed<QueueHandle>) -> Self {
-        let Routed { queues, histories } = routed;
+        let Routed { queues, histories, meter } = routed;
         let durable = queues.iter().any(|queue| queue.options().durable);
         let may_reject = queues.iter().any(|queue| queue.may_reject());
-        Self { queues, durable, histories, may_reject }
+        Self { queues, durable, histories, may_reject, meter: Some(meter) }
+    }
+
+    /// Counts a message that took it.
+    pub(super) fn count_one(&self) {
+        if let Some(meter) = &self.meter {
+            meter.count(1, self.queues.len() as u64);
+        }
     }
 
     /// Enters a message in the histories on its way; the route is too old if one of them has a newer binding.
@@ -57,6 +67,8 @@ pub(super) struct RouteCache {
     last: usize,
     /// Queue handles in all entries together.
     handles: usize,
+    /// Entries that were taken since the exchanges were told.
+    taken: Vec<usize>,
 }
 
 /// A fanout exchange with many keys leads to all its queues under each of them.
@@ -67,6 +79,8 @@ struct Entry {
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
     route: Route,
+    /// How often it was taken since its exchange was told.
+    messages: u64,
 }
 
 impl Entry {
@@ -100,7 +114,12 @@ impl RouteCache {
         }
         self.handles += handles;
         self.last = self.entries.len();
-        self.entries.push(Entry { exchange: exchange.into(), routing_key: routing_key.into(), route });
+        self.entries.push(Entry {
+            exchange: exchange.into(),
+            routing_key: routing_key.into(),
+            route,
+            messages: 0,
+        });
         let Self { entries, hasher, index, last, .. } = self;
         let hash_of = |&at: &usize| hasher.hash_one((&*entries[at].exchange, &*entries[at].routing_key));
         index.insert_unique(hash_of(last), *last, hash_of);
@@ -112,8 +131,45 @@ impl RouteCache {
         &self.entries[at].route
     }
 
+    /// Counts a message that took a route. Its exchange is told with the rest of the round, because many count there.
+    #[inline]
+    pub(super) fn count(&mut self, at: usize) {
+        let entry = &mut self.entries[at];
+        if entry.messages == 0 {
+            self.taken.push(at);
+        }
+        entry.messages += 1;
+    }
+
+    /// Tells exchanges what was published to them. Messages with a thousand keys mostly go to one exchange, which is told once.
+    pub(super) fn tell_counts(&mut self) {
+        let mut told: Option<(Arc<ExchangeMeter>, u64, u64)> = None;
+        for at in self.taken.drain(..) {
+            let entry = &mut self.entries[at];
+            let messages = std::mem::take(&mut entry.messages);
+            let Some(meter) = &entry.route.meter else { continue };
+            let routed = messages * entry.route.queues.len() as u64;
+            match &mut told {
+                Some((last, all, all_routed)) if Arc::ptr_eq(last, meter) => {
+                    *all += messages;
+                    *all_routed += routed;
+                }
+                _ => {
+                    if let Some((last, all, all_routed)) = told.replace((meter.clone(), messages, routed)) {
+                        last.count(all, all_routed);
+                    }
+                }
+            }
+        }
+        if let Some((last, all, all_routed)) = told {
+            last.count(all, all_routed);
+        }
+    }
+
     /// Forgets everything, and with it the handles of deleted queues. The memory goes too.
     pub(super) fn clear(&mut self) {
+        self.tell_counts();
+        self.taken = Vec::new();
         self.entries = Vec::new();
         self.index = HashTable::new();
         self.last = 0;
@@ -136,7 +192,7 @@ mod tests {
     use crate::store::MemoryStore;
 
     fn routed(queues: Vec<QueueHandle>) -> Routed<QueueHandle> {
-        Routed { queues, histories: Vec::new() }
+        Routed { queues, histories: Vec::new(), meter: Arc::default() }
     }
 
     #[test]
@@ -156,6 +212,28 @@ mod tests {
         assert!(cache.find(1, b"", b"q").is_some());
         assert_eq!(cache.find(2, b"", b"q"), None);
         assert_eq!(cache.find(2, b"", b"q"), None);
+    }
+
+    #[test]
+    fn exchanges_are_told_once_a_round_and_before_a_route_is_forgotten() {
+        let meter = Arc::new(ExchangeMeter::default());
+        let route = || Route { meter: Some(meter.clone()), ..Route::default() };
+        let mut cache = RouteCache::default();
+        let places = [cache.insert(b"e", b"a", route()), cache.insert(b"e", b"b", route())];
+        for at in [0, 1, 0] {
+            cache.count(places[at]);
+        }
+        assert_eq!(meter.numbers(), [0, 0]);
+        cache.tell_counts();
+        cache.tell_counts();
+        assert_eq!(meter.numbers(), [3, 0]);
+        cache.count(places[1]);
+        cache.clear();
+        assert_eq!(meter.numbers(), [4, 0]);
+        let again = cache.insert(b"e", b"a", route());
+        cache.count(again);
+        cache.tell_counts();
+        assert_eq!(meter.numbers(), [5, 0]);
     }
 
     #[test]

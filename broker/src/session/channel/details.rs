@@ -26,6 +26,8 @@ pub struct ChannelDetails {
     pub confirms: bool,
     /// Whether it is in transactions.
     pub transactional: bool,
+    /// When the client last said something on it, in milliseconds since 1970.
+    pub heard_ms: u64,
 }
 
 impl Channel {
@@ -46,6 +48,7 @@ impl Channel {
             consumers: self.consumers.len(),
             confirms: matches!(self.mode, Mode::Confirm(_)),
             transactional: matches!(self.mode, Mode::Transaction(_)),
+            heard_ms: self.heard_ms,
         }
     }
 }

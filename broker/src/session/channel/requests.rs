@@ -1,9 +1,9 @@
 //! The channel's requests that the server answers, and what follows from the answers.
 
 use super::{
-    AMQPClass, Action, AmqpError, Channel, ConfirmTracker, Consume, Context, Mode, Pending, REPLY_TO_QUEUE,
-    ShortString, SourceId, State, Step, TopologyOk, TopologyReply, Transaction, Translated, basic, channel,
-    confirm, faults, topology, tx, unique_name,
+    AMQPClass, Action, AmqpError, Channel, ConfirmTracker, Consume, Context, Deliveries, Mode, Pending,
+    REPLY_TO_QUEUE, Selection, Settle, Settlement, ShortString, SourceId, State, Step, TopologyOk,
+    TopologyReply, Transaction, Translated, basic, channel, confirm, faults, topology, tx, unique_name,
 };
 
 impl Channel {
@@ -133,6 +133,7 @@ impl Channel {
     pub(super) fn commit(&mut self) -> Result<Step, AmqpError> {
         let channel = self.id;
         let action = self.transaction()?.commit(channel);
+        self.counts.committed(&action);
         self.state = State::Awaiting(Pending::Commit);
         Ok(Step::Act(action))
     }
@@ -146,6 +147,36 @@ impl Channel {
     pub(super) fn send_commit_ok(&self, cx: &mut Context<'_>) {
         let ok = tx::AMQPMethod::CommitOk(tx::CommitOk {});
         cx.out.method(self.id.0, &AMQPClass::Tx(ok));
+    }
+
+    pub(super) fn recover(&mut self, requeue: bool) -> Result<Step, AmqpError> {
+        if !requeue {
+            return Err(faults::recover_without_requeue());
+        }
+        let mut deliveries = Deliveries::new();
+        self.unacked
+            .take(Selection::UpTo(0), |entry| deliveries.push(entry.reference))
+            .map_err(|unknown| faults::unknown_delivery_tag(unknown.0))?;
+        if deliveries.is_empty() {
+            return Ok(Step::Done);
+        }
+        Ok(Step::Act(Action::Settle(Settle {
+            channel: self.id,
+            settlement: Settlement::Requeue,
+            deliveries,
+        })))
+    }
+
+    pub(super) fn set_qos(
+        &mut self,
+        qos: &basic::Qos,
+        prefetch_size: u32,
+        cx: &mut Context<'_>,
+    ) -> Result<Step, AmqpError> {
+        let channel_limit = self.qos.handle(qos, prefetch_size)?;
+        self.send_basic(basic::AMQPMethod::QosOk(basic::QosOk {}), cx);
+        Ok(channel_limit
+            .map_or(Step::Done, |limit| Step::Act(Action::SetChannelPrefetch { channel: self.id, limit })))
     }
 
     /// Only RabbitMQ's answer to a client that wants to resume; a client that wants deliveries to pause sets a prefetch.
