@@ -17,7 +17,7 @@ use super::{
 use crate::limits::{TOPIC_PERMISSIONS_MAX, USERS_MAX, VHOSTS_MAX};
 
 /// Everything about access.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Directory {
     users: BTreeMap<String, Arc<User>>,
     vhosts: BTreeMap<String, Arc<VHostSettings>>,

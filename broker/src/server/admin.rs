@@ -16,6 +16,7 @@ mod overview;
 mod parameters;
 mod policies;
 mod queues;
+mod stage;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -54,6 +55,7 @@ pub use measures::{Measure, Windows};
 pub(super) use overview::Facts;
 pub use overview::{ListenerView, NodeView, OverviewView};
 pub use queues::QueueView;
+pub use stage::{Rehearsal, Stage};
 pub use topology::{BindingView, EndKind, ExchangeView};
 pub use unacked::{HeldSince, HolderView, UNACKED_COUNT_MAX, UnackedMessage, UnackedMessages, UnackedWanted};
 

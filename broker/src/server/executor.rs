@@ -52,6 +52,7 @@ pub(super) use report::{ConnectionReport, ConsumerReport};
 use routes::RouteCache;
 use sources::Sources;
 use tell::Announced;
+pub(super) use topology::{add_default_type, check_queue_limit};
 
 /// What an action is answered with; nothing for those that have no answer.
 pub(super) type Answer = Option<Result<Reply, AmqpError>>;

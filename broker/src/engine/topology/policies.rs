@@ -58,6 +58,11 @@ impl<Q: Handle> Topology<Q> {
         debug_assert!(change.queues.is_empty(), "a queue was restored before a policy");
     }
 
+    /// Takes policies in the place of those that are there.
+    pub(crate) fn adopt_policies(&mut self, policies: Policies) {
+        self.change_policies(|known| *known = policies);
+    }
+
     /// The policies of a kind: those of the highest priority first, equals by name.
     #[must_use]
     pub fn policies(&self, kind: PolicyKind) -> &[Arc<Policy>] {

@@ -1,8 +1,8 @@
 //! Reading definitions, RabbitMQ's own exports among them.
 //!
-//! All of it is read before any of it is done, so that what is malformed, or names what is not there, changes nothing. Then users,
-//! virtual hosts and what they may do come first and bindings last; what is there already stays as it is, except for users,
-//! permissions and policies, which are replaced, and virtual hosts, which take what is said of them.
+//! All of it is read, and then rehearsed, before any of it is done, so that what is malformed, names what is not there or would be
+//! refused changes nothing. Users, virtual hosts and what they may do come first and bindings last; what is there already stays as
+//! it is, except for users, permissions and policies, which are replaced, and virtual hosts, which take what is said of them.
 
 use serde_json::{Map, Value};
 
@@ -16,20 +16,27 @@ use crate::http::error::ApiError;
 use crate::http::routes::acting::arguments_in;
 use crate::http::routes::parameters::Meaning;
 use crate::http::routes::{limits, permissions, policies, users, vhosts};
-use crate::server::admin::{Admin, NewPassword};
+use crate::server::admin::{Admin, NewPassword, Rehearsal, Stage};
 use crate::session::action::{BindingChange, TopologyRequest};
 
 /// Something to do, with what it is about.
 struct Step {
     what: String,
     action: Box<Action>,
+    /// It is kept, and does nothing here.
+    is_idle: bool,
 }
 
-type Action = dyn FnOnce(&Admin) -> Result<(), ApiError>;
+/// Done twice: in the rehearsal and in earnest.
+type Action = dyn Fn(&mut dyn Stage) -> Result<(), ApiError>;
 
 impl Step {
-    fn new(what: String, action: impl FnOnce(&Admin) -> Result<(), ApiError> + 'static) -> Self {
-        Self { what, action: Box::new(action) }
+    fn new(what: String, action: impl Fn(&mut dyn Stage) -> Result<(), ApiError> + 'static) -> Self {
+        Self { what, action: Box::new(action), is_idle: false }
+    }
+
+    fn perform(&self, stage: &mut dyn Stage) -> Result<(), ApiError> {
+        (self.action)(stage).map_err(|error| error.about(&self.what))
     }
 }
 
@@ -83,11 +90,17 @@ pub(in crate::http) fn import(
             steps.extend(read(&sent, vhost).map_err(place)?);
         }
     }
-    let count = steps.len();
-    for Step { what, action } in steps {
-        action(admin).map_err(|error| error.about(&what))?;
+    let mut rehearsal = Rehearsal::new(admin);
+    steps.iter().try_for_each(|step| step.perform(&mut rehearsal))?;
+    drop(rehearsal);
+    let mut broker = admin.clone();
+    for step in &steps {
+        step.perform(&mut broker)?;
+        if step.is_idle {
+            tracing::warn!(what = step.what, "definitions: something was kept that does nothing here");
+        }
     }
-    tracing::info!(entries = count, "definitions imported");
+    tracing::info!(entries = steps.len(), "definitions imported");
     Ok(())
 }
 
@@ -101,9 +114,9 @@ fn vhost(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
     });
     let said = Sent::from(said.collect::<Map<_, _>>());
     vhosts::settings_in(&said, VHostSettings::default())?;
-    Ok(Some(Step::new(format!("vhost '{name}'"), move |admin| match admin.vhost(&name) {
-        Some(known) => Ok(admin.set_vhost(&name, vhosts::settings_in(&said, VHostSettings::clone(&known))?)?),
-        None => Ok(admin.add_vhost(&name, vhosts::settings_in(&said, VHostSettings::default())?)?),
+    Ok(Some(Step::new(format!("vhost '{name}'"), move |stage| {
+        let known = stage.settings(&name).map(|known| VHostSettings::clone(&known));
+        Ok(stage.put_vhost(&name, vhosts::settings_in(&said, known.unwrap_or_default())?)?)
     })))
 }
 
@@ -127,10 +140,10 @@ fn user(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
     for (limit, value) in &given {
         limits::change_user(&mut user_limits, limit, value)?;
     }
-    Ok(Some(Step::new(format!("user '{name}'"), move |admin| {
-        admin.put_user(&name, password, tags)?;
+    Ok(Some(Step::new(format!("user '{name}'"), move |stage| {
+        stage.put_user(&name, password.clone(), tags.clone())?;
         if !given.is_empty() {
-            admin.set_user_limits(&name, user_limits)?;
+            stage.set_user_limits(&name, user_limits)?;
         }
         Ok(())
     })))
@@ -139,23 +152,23 @@ fn user(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
 fn permission(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
     let (user, vhost) = (sent.need_text("user")?.to_owned(), vhost.to_owned());
     let permissions = permissions::permissions_in(sent)?;
-    Ok(Some(Step::new(format!("permissions of user '{user}' in vhost '{vhost}'"), move |admin| {
-        Ok(admin.set_permissions(&user, &vhost, permissions)?)
+    Ok(Some(Step::new(format!("permissions of user '{user}' in vhost '{vhost}'"), move |stage| {
+        Ok(stage.set_permissions(&user, &vhost, permissions.clone())?)
     })))
 }
 
 fn topic_permission(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
     let (user, vhost) = (sent.need_text("user")?.to_owned(), vhost.to_owned());
     let (exchange, permissions) = permissions::topic_in(sent)?;
-    Ok(Some(Step::new(format!("topic permissions of user '{user}' in vhost '{vhost}'"), move |admin| {
-        Ok(admin.set_topic_permissions(&user, &vhost, &exchange, permissions)?)
+    Ok(Some(Step::new(format!("topic permissions of user '{user}' in vhost '{vhost}'"), move |stage| {
+        Ok(stage.set_topic_permissions(&user, &vhost, &exchange, permissions.clone())?)
     })))
 }
 
 fn global_parameter(sent: &Sent, _: &str) -> Result<Option<Step>, ApiError> {
     let (name, value) = (sent.need_text("name")?.to_owned(), sent.need_any("value")?.clone());
-    Ok(Some(Step::new(format!("global parameter '{name}'"), move |admin| {
-        Ok(admin.set_global_parameter(&name, value)?)
+    Ok(Some(Step::new(format!("global parameter '{name}'"), move |stage| {
+        Ok(stage.set_global_parameter(&name, value.clone())?)
     })))
 }
 
@@ -165,17 +178,10 @@ fn parameter(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
     let (component, name) = (sent.need_text("component")?.to_owned(), sent.need_text("name")?.to_owned());
     let meaning = Meaning::of(&component, sent.need_any("value")?)?;
     let vhost = vhost.to_owned();
-    Ok(Some(Step::new(format!("{component} parameter '{name}' in vhost '{vhost}'"), move |admin| {
-        if matches!(meaning, Meaning::None(_)) {
-            tracing::warn!(
-                component,
-                name,
-                vhost,
-                "definitions: a parameter was kept that does nothing here"
-            );
-        }
-        meaning.apply(admin, &vhost, &component, &name)
-    })))
+    let what = format!("{component} parameter '{name}' in vhost '{vhost}'");
+    let is_idle = matches!(meaning, Meaning::None(_));
+    let step = Step::new(what, move |stage| meaning.apply(stage, &vhost, &component, &name));
+    Ok(Some(Step { is_idle, ..step }))
 }
 
 fn policy(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
@@ -184,8 +190,8 @@ fn policy(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
 
 fn policy_step(kind: PolicyKind, sent: &Sent, name: String, vhost: String) -> Result<Step, ApiError> {
     let declare = policies::declare_in(sent)?;
-    Ok(Step::new(format!("{kind} '{name}' in vhost '{vhost}'"), move |admin| {
-        Ok(admin.set_policy(kind, &vhost, &name, declare)?)
+    Ok(Step::new(format!("{kind} '{name}' in vhost '{vhost}'"), move |stage| {
+        Ok(stage.set_policy(kind, &vhost, &name, declare.clone())?)
     }))
 }
 
@@ -195,22 +201,10 @@ fn exchange(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
     let auto_delete = sent.boolean("auto_delete")?.unwrap_or(false);
     let internal = sent.boolean("internal")?.unwrap_or(false);
     let (arguments, vhost) = (arguments_in(sent)?, vhost.to_owned());
-    Ok(Some(Step::new(format!("exchange '{name}' in vhost '{vhost}'"), move |admin| {
-        if admin.has_exchange(&vhost, &name) {
-            return Ok(());
-        }
-        let passive = false;
-        let declare = TopologyRequest::DeclareExchange {
-            name,
-            kind,
-            passive,
-            durable,
-            auto_delete,
-            internal,
-            arguments,
-        };
-        declare_in(admin, &vhost, declare)
-    })))
+    let (what, passive) = (format!("exchange '{name}' in vhost '{vhost}'"), false);
+    let declare =
+        TopologyRequest::DeclareExchange { name, kind, passive, durable, auto_delete, internal, arguments };
+    Ok(Some(declaring(what, vhost, declare)))
 }
 
 fn queue(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
@@ -221,15 +215,9 @@ fn queue(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
     let durable = sent.boolean("durable")?.unwrap_or(true);
     let auto_delete = sent.boolean("auto_delete")?.unwrap_or(false);
     let (arguments, vhost) = (arguments_in(sent)?, vhost.to_owned());
-    Ok(Some(Step::new(format!("queue '{name}' in vhost '{vhost}'"), move |admin| {
-        if admin.has_queue(&vhost, &name) {
-            return Ok(());
-        }
-        let (passive, exclusive) = (false, false);
-        let declare =
-            TopologyRequest::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments };
-        declare_in(admin, &vhost, declare)
-    })))
+    let (what, passive, exclusive) = (format!("queue '{name}' in vhost '{vhost}'"), false, false);
+    let declare = TopologyRequest::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments };
+    Ok(Some(declaring(what, vhost, declare)))
 }
 
 fn binding(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
@@ -254,12 +242,12 @@ fn binding(sent: &Sent, vhost: &str) -> Result<Option<Step>, ApiError> {
         "exchange" => TopologyRequest::BindExchange { change, destination, source, routing_key, arguments },
         _ => return Err(ApiError::bad_request("destination_type has to be queue or exchange")),
     };
-    Ok(Some(Step::new(what, move |admin| declare_in(admin, &vhost, bind))))
+    Ok(Some(declaring(what, vhost, bind)))
 }
 
-fn declare_in(admin: &Admin, vhost: &str, request: TopologyRequest) -> Result<(), ApiError> {
-    let actor = admin.act_as(None, vhost);
-    let mut actor = actor.ok_or_else(|| ApiError::bad_request(format!("vhost '{vhost}' does not exist")))?;
-    let refused = |error: AmqpError| ApiError::bad_request(error.reply_text());
-    actor.topology(request).map(drop).map_err(refused)
+fn declaring(what: String, vhost: String, request: TopologyRequest) -> Step {
+    Step::new(what, move |stage| {
+        let refused = |error: AmqpError| ApiError::bad_request(error.reply_text());
+        stage.declare(&vhost, request.clone()).map_err(refused)
+    })
 }

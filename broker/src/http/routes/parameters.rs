@@ -19,7 +19,7 @@ use crate::http::caller::{Administrator, Caller};
 use crate::http::error::ApiError;
 use crate::http::listing::Listing;
 use crate::http::reply::{Done, Put};
-use crate::server::admin::Admin;
+use crate::server::admin::{Admin, Stage};
 
 /// The components that the broker itself goes by.
 const OPERATOR_POLICY: &str = "operator_policy";
@@ -96,18 +96,20 @@ impl Meaning {
 
     /// Makes it so.
     pub(in crate::http) fn apply(
-        self,
-        admin: &Admin,
+        &self,
+        stage: &mut dyn Stage,
         vhost: &str,
         component: &str,
         name: &str,
     ) -> Result<(), ApiError> {
         match self {
-            Self::Policy(declare) => Ok(admin.set_policy(PolicyKind::Operator, vhost, name, declare)?),
-            Self::Limits(limits) => Ok(admin.set_vhost_limits(vhost, limits)?),
+            Self::Policy(declare) => {
+                Ok(stage.set_policy(PolicyKind::Operator, vhost, name, declare.clone())?)
+            }
+            Self::Limits(limits) => Ok(stage.set_vhost_limits(vhost, *limits)?),
             Self::None(value) => {
                 let (vhost, component, name) = (vhost.to_owned(), component.to_owned(), name.to_owned());
-                Ok(admin.set_parameter(Parameter { vhost, component, name, value })?)
+                Ok(stage.set_parameter(Parameter { vhost, component, name, value: value.clone() })?)
             }
         }
     }
@@ -202,7 +204,7 @@ async fn put(
             let reason = format!("Validation failed\n\ncomponent {component} not found\n");
             return Err(ApiError::bad_request(reason));
         }
-        meaning.apply(admin, &vhost, &component, &name)?;
+        meaning.apply(&mut admin.clone(), &vhost, &component, &name)?;
         Ok(Put::over(existed))
     })
     .await

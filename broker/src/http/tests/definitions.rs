@@ -88,6 +88,83 @@ async fn definitions_that_name_what_is_not_there_change_nothing() {
     assert_eq!(world.get("/api/definitions").await, before);
 }
 
+/// Each of them was found out only when what stands before it had been done.
+#[tokio::test]
+#[allow(clippy::too_many_lines)] // A table.
+async fn definitions_of_which_something_would_be_refused_change_nothing() {
+    let world = World::new().await;
+    world.put("/api/queues/%2F/there", json!({"durable": true})).await;
+    world.put("/api/exchanges/%2F/hash", json!({"type": "x-consistent-hash", "durable": true})).await;
+    let before = world.get("/api/definitions").await;
+    let named = |name: &str, more: Value| {
+        let mut entry = json!({"name": name, "vhost": "new"});
+        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        entry
+    };
+    let bind = |vhost: &str, source: &str, key: &str, arguments: Value| {
+        json!({"vhost": vhost, "source": source, "destination": "there", "destination_type": "queue",
+            "routing_key": key, "arguments": arguments})
+    };
+    let limits = |value: Value| named("limits", json!({"component": "vhost-limits", "value": value}));
+    let long = "n".repeat(300);
+    for (wrong, reason) in [
+        (
+            json!({"exchanges": [named("e", json!({"type": "x-unheard-of"}))]}),
+            "exchange 'e' in vhost 'new': PRECONDITION",
+        ),
+        (json!({"exchanges": [named("amq.mine", json!({"type": "fanout"}))]}), "exchange 'amq.mine' in"),
+        (
+            json!({"exchanges": [named("e", json!({"type": "fanout", "arguments": {"alternate-exchange": 7}}))]}),
+            "exchange 'e' in vhost 'new': PRECONDITION_FAILED - invalid type",
+        ),
+        (
+            json!({"queues": [named("a", json!({})), named("q", json!({"arguments": {"x-max-length": "many"}}))]}),
+            "queue 'q' in vhost 'new': PRECONDITION_FAILED - invalid arg 'x-max-length'",
+        ),
+        (
+            json!({"queues": [named("q", json!({"arguments": {"x-queue-type": "stream"}}))]}),
+            "queue 'q' in vhost 'new': ",
+        ),
+        (
+            json!({"parameters": [limits(json!({"max-queues": 1}))], "queues": [named("a", json!({})), named("b", json!({}))]}),
+            "queue 'b' in vhost 'new': PRECONDITION_FAILED - cannot declare queue 'b': queue limit in vhost 'new' (1)",
+        ),
+        (
+            json!({"bindings": [bind("/", "hash", "heavy", json!({}))]}),
+            "binding from 'hash' to 'there' in vhost '/': PRECONDITION_FAILED",
+        ),
+        (
+            json!({"bindings": [bind("/", "amq.headers", "", json!({"x-match": "some"}))]}),
+            "binding from 'amq.headers' to 'there' in vhost '/': PRECONDITION_FAILED",
+        ),
+        (
+            json!({"bindings": [bind("/", "amq.other", "", json!({}))]}),
+            "binding from 'amq.other' to 'there' in vhost '/': NOT_FOUND",
+        ),
+        (
+            json!({"policies": [named("p", json!({"pattern": "(", "definition": {"max-length": 1}}))]}),
+            "policy 'p' in vhost 'new': Validation failed",
+        ),
+        (
+            json!({"policies": [named("p", json!({"pattern": "", "definition": {"max-length": "many"}}))]}),
+            "policy 'p' in vhost 'new': Validation failed",
+        ),
+        (
+            json!({"global_parameters": [{"name": "cluster_name", "value": 7}]}),
+            "global parameter 'cluster_name': ",
+        ),
+        (json!({"users": [{"name": long, "password": "x"}]}), "user 'nnn"),
+    ] {
+        let mut definitions = json!({"vhosts": [{"name": "new"}, {"name": "other"}]});
+        definitions.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        let answer = import(&world, "/api/definitions", &definitions).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        let found = answer.json["reason"].as_str().unwrap();
+        assert!(found.starts_with(reason), "{found}");
+        assert_eq!(world.get("/api/definitions").await, before, "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn definitions_are_taken_from_the_file_of_a_form() {
     let world = World::new().await;

@@ -230,7 +230,7 @@ impl Executor {
 }
 
 /// Gives a queue that is declared without a type the one that its vhost names, where that can be.
-fn add_default_type(declare: &mut QueueDeclare, settings: &VHostSettings) {
+pub(in crate::server) fn add_default_type(declare: &mut QueueDeclare, settings: &VHostSettings) {
     const TYPE: &str = "x-queue-type";
     let Some(kind) = settings.default_queue_type.as_deref().filter(|kind| *kind != "classic") else { return };
     let can_be = declare.durable && !declare.exclusive && !declare.auto_delete;
@@ -239,7 +239,8 @@ fn add_default_type(declare: &mut QueueDeclare, settings: &VHostSettings) {
     }
 }
 
-fn check_queue_limit(
+/// Whether there may be one more queue in a virtual host that has so many, or 406 with RabbitMQ's text.
+pub(in crate::server) fn check_queue_limit(
     settings: &VHostSettings,
     count: usize,
     name: &str,
