@@ -249,7 +249,11 @@ const PARAMETERS: &[Operation] = &[
     get("/parameters/{component}/{vhost}/{name}", One("Parameter"), "A parameter")
         .by(Policymaker)
         .with(&["columns"]),
-    put("/parameters/{component}/{vhost}/{name}", "Sets limits or an operator policy").takes("NewParameter"),
+    put(
+        "/parameters/{component}/{vhost}/{name}",
+        "Sets limits, an operator policy, or, as a policymaker, what is kept for others",
+    )
+    .takes("NewParameter"),
     delete("/parameters/{component}/{vhost}/{name}", "Removes a parameter"),
     get("/global-parameters", List("GlobalParameter"), "Parameters of the broker").by(AnyPolicymaker),
     get("/global-parameters/{name}", One("GlobalParameter"), "A parameter of the broker")

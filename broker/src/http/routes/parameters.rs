@@ -1,4 +1,5 @@
-//! `/api/parameters` and `/api/global-parameters`: values that are kept with a broker. Policymakers may look, administrators change.
+//! `/api/parameters` and `/api/global-parameters`: values that are kept with a broker. Policymakers may look at all
+//! and change those of virtual hosts that the broker does not itself go by; the others are for administrators.
 //!
 //! RabbitMQ has a component for each feature that keeps parameters, and refuses others. Here those are operators' policies and limits of
 //! virtual hosts; what definitions brought of other features is kept, shown and exported, and can be deleted.
@@ -136,11 +137,16 @@ fn seen_in(caller: &Caller, admin: &Admin, component: &str, vhost: &str) -> Resu
     Ok(all.iter().filter(|parameter| parameter.component == component).map(json_of).collect())
 }
 
-/// Lets those pass who may change operators' policies: administrators. RabbitMQ lets policymakers change by this way what it does not
-/// let them change by the other.
-fn permit_change(caller: &Caller, admin: &Admin, vhost: &str) -> Result<(), ApiError> {
+/// Lets policymakers pass in virtual hosts where they have permissions, as RabbitMQ does; but what the broker itself goes by, limits and
+/// operators' policies, is for administrators. RabbitMQ lets policymakers change by this way what it does not let them change by
+/// the routes of their own.
+fn permit_change(caller: &Caller, admin: &Admin, component: &str, vhost: &str) -> Result<(), ApiError> {
     admin.vhost(vhost).ok_or_else(|| ApiError::missing("vhost_not_found"))?;
-    policies::permit(admin, caller, PolicyKind::Operator, vhost)
+    let kind = match component {
+        OPERATOR_POLICY | VHOST_LIMITS => PolicyKind::Operator,
+        _ => PolicyKind::User,
+    };
+    policies::permit(admin, caller, kind, vhost)
 }
 
 const SORTED_BY: [&str; 3] = ["vhost", "component", "name"];
@@ -194,7 +200,7 @@ async fn put(
     Path((component, vhost, name)): Named,
     sent: Sent,
 ) -> Result<Put, ApiError> {
-    permit_change(&caller, &api.admin, &vhost)?;
+    permit_change(&caller, &api.admin, &component, &vhost)?;
     let value = sent.need_any("value")?.clone();
     api.work(move |admin| {
         let existed = exists(admin, &component, &vhost, &name);
@@ -215,7 +221,7 @@ async fn delete(
     State(api): State<Api>,
     Path((component, vhost, name)): Named,
 ) -> Result<Done, ApiError> {
-    permit_change(&caller, &api.admin, &vhost)?;
+    permit_change(&caller, &api.admin, &component, &vhost)?;
     api.work(move |admin| {
         if !exists(admin, &component, &vhost, &name) {
             return Err(ApiError::not_found());

@@ -52,6 +52,34 @@ async fn parameters_of_what_is_not_there_are_refused_with_rabbitmqs_texts() {
 }
 
 #[tokio::test]
+async fn policymakers_change_parameters_where_they_have_permissions_except_those_of_operators() {
+    let world = World::new().await;
+    world.admin().set_permissions("policymaker", "/", Permissions::all()).unwrap();
+    world.put("/api/vhosts/v", json!({})).await;
+    let kept = |vhost: &str| json!({"component": "shovel", "vhost": vhost, "name": "s", "value": {"a": 1}});
+    let definitions = json!({"parameters": [kept("/"), kept("v")]});
+    let imported = world.call(Method::POST, "/api/definitions", definitions).await;
+    assert_eq!(imported.status, StatusCode::NO_CONTENT);
+    let value = json!({"value": {"a": 2}});
+    let here = "/api/parameters/shovel/%2F/s";
+    assert_eq!(world.let_in(Method::PUT, here, value.clone()).await, ["policymaker"]);
+    assert_eq!(world.get(here).await["value"], json!({"a": 2}));
+    assert!(world.let_in(Method::PUT, "/api/parameters/shovel/v/s", value).await.is_empty());
+    assert!(world.let_in(Method::DELETE, "/api/parameters/shovel/v/s", Value::Null).await.is_empty());
+    for (component, value) in [
+        ("vhost-limits", json!({"max-queues": 1})),
+        ("operator_policy", json!({"pattern": "", "definition": {"max-length": 1}})),
+    ] {
+        let path = format!("/api/parameters/{component}/%2F/limits");
+        assert_eq!(world.let_in(Method::GET, &path, Value::Null).await, ["policymaker"]);
+        assert!(world.let_in(Method::PUT, &path, json!({"value": value})).await.is_empty());
+        assert!(world.let_in(Method::DELETE, &path, Value::Null).await.is_empty());
+    }
+    let gone = world.call_as("policymaker:x", Method::DELETE, here, Value::Null).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
 async fn parameters_of_features_that_are_missing_here_are_kept_and_exported() {
     let world = World::new().await;
     let kept =
