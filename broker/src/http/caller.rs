@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -77,6 +78,11 @@ impl Caller {
     /// Whether it would be let in now: what lasts asks this from time to time.
     pub(super) fn still_has(&self, admin: &Admin, tag: Tag) -> bool {
         self.login().is_none_or(|login| login.still_has(admin, tag))
+    }
+
+    /// How long what it has shown is good; nothing if that is for ever.
+    pub(super) fn ends_in(&self, admin: &Admin) -> Option<Duration> {
+        self.login().and_then(|login| login.ends_in(admin))
     }
 
     /// Whether it is this user, or may do everything.

@@ -44,6 +44,9 @@ pub(crate) use socket::LocalSocket;
 /// How long what is being worked on may take when the broker stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// How often a client that waits for something hears that the connection lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
 /// What every request can use.
 #[derive(Clone)]
 struct Api {
@@ -52,11 +55,14 @@ struct Api {
     bodies: Arc<Semaphore>,
     /// Turns to `true` when the broker stops: what lasts as long as its client wants ends with it.
     stopping: watch::Receiver<bool>,
+    /// How often who listens hears that the connection lives, if nothing happens, and has to be one who may listen.
+    keep_alive: Duration,
 }
 
 impl Api {
     fn new(admin: Admin, stopping: watch::Receiver<bool>) -> Self {
-        Self { admin, bodies: Arc::new(Semaphore::new(HTTP_BODIES_BYTES_MAX / body::PERMIT_BYTES)), stopping }
+        let bodies = Arc::new(Semaphore::new(HTTP_BODIES_BYTES_MAX / body::PERMIT_BYTES));
+        Self { admin, bodies, stopping, keep_alive: KEEP_ALIVE }
     }
 
     /// Whether the broker has begun to stop.

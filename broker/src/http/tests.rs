@@ -45,6 +45,11 @@ impl World {
 
     /// The same with other settings.
     pub(super) async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::with_api(adjust, |_| {}).await
+    }
+
+    /// The same with an API of other habits.
+    async fn with_api(adjust: impl FnOnce(&mut Config), change: impl FnOnce(&mut Api)) -> Self {
         let mut config = Config::in_process();
         config.auth.failure_delay = std::time::Duration::ZERO;
         adjust(&mut config);
@@ -55,7 +60,9 @@ impl World {
         }
         admin.set_permissions("management", "/", Permissions::all()).unwrap();
         let (running, stopping) = watch::channel(false);
-        let router = router::router(Api::new(admin, stopping));
+        let mut api = Api::new(admin, stopping);
+        change(&mut api);
+        let router = router::router(api);
         Self { broker, router, _running: running }
     }
 

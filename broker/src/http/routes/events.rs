@@ -1,7 +1,6 @@
 //! `/api/events`: what happens in the broker, as a stream of server-sent events. RabbitMQ has the same at an exchange only.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -11,7 +10,7 @@ use axum::routing::get;
 use futures::stream;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::access::Tag;
 use crate::http::Api;
@@ -20,9 +19,6 @@ use crate::http::error::ApiError;
 use crate::http::listener::stopped;
 use crate::http::table;
 use crate::server::admin::{Admin, EventListener, Heard, ToldEvent};
-
-/// How often a listener hears that it is still connected, if nothing happens, and has to be one who may listen.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Patterns that one listener may give.
 const PATTERNS_MAX: usize = 32;
@@ -45,10 +41,12 @@ async fn listen(
     let listener = api.admin.listen().ok_or_else(|| {
         ApiError::unavailable("too many listen to events already: end one of them, or try again later")
     })?;
-    let mut alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+    let Api { admin, stopping, keep_alive, .. } = api;
+    let now = Instant::now();
+    let mut alive = interval_at(now + keep_alive, keep_alive);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let Api { admin, stopping, .. } = api;
-    let listening = Listening { listener, patterns, alive, stopping, caller, admin, greeted: false };
+    let ends_at = caller.ends_in(&admin).and_then(|left| now.checked_add(left));
+    let listening = Listening { listener, patterns, alive, ends_at, stopping, caller, admin, greeted: false };
     let events = stream::unfold(listening, |mut listening| async move {
         let event = listening.next().await?;
         Some((Ok::<Event, Infallible>(event), listening))
@@ -62,6 +60,8 @@ struct Listening {
     /// Which types; all if there are none.
     patterns: Vec<String>,
     alive: Interval,
+    /// When the token expires that it has shown.
+    ends_at: Option<Instant>,
     stopping: watch::Receiver<bool>,
     caller: Caller,
     admin: Admin,
@@ -88,6 +88,7 @@ impl Listening {
                     }
                     return Some(Event::default().comment("still here"));
                 }
+                () = reached(self.ends_at) => return None,
                 () = stopped(&mut self.stopping) => return None,
             }
         }
@@ -95,6 +96,14 @@ impl Listening {
 
     fn wants(&self, kind: &str) -> bool {
         self.patterns.is_empty() || self.patterns.iter().any(|pattern| matches(pattern, kind))
+    }
+}
+
+/// Waits for a moment, for ever if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

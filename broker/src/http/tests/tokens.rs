@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http_body_util::BodyExt as _;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -19,15 +20,21 @@ const SECRET: &[u8] = b"a secret that nobody will ever guess";
 
 /// A broker that takes tokens, and the file with its key.
 async fn world() -> (World, NamedTempFile) {
+    patient_world(Duration::from_secs(3600)).await
+}
+
+/// The same, which looks so often whether who listens may still do so.
+async fn patient_world(keep_alive: Duration) -> (World, NamedTempFile) {
     let mut keys = NamedTempFile::new().unwrap();
     let key = json!({"keys": [{"kty": "oct", "k": URL_SAFE_NO_PAD.encode(SECRET)}]});
     keys.write_all(key.to_string().as_bytes()).unwrap();
-    let world = World::with(|config| {
+    let takes_tokens = |config: &mut Config| {
         config.oauth.resource_server_id = "broker".to_owned();
         config.oauth.keys = Some(keys.path().to_owned());
         config.oauth.algorithms = vec![TokenAlgorithm::Hs256];
-    });
-    (world.await, keys)
+    };
+    let world = World::with_api(takes_tokens, |api| api.keep_alive = keep_alive).await;
+    (world, keys)
 }
 
 /// What is signed of a token that ends so many seconds from now.
@@ -101,6 +108,45 @@ async fn tokens_that_are_not_good_open_nothing() {
     let none = World::new().await;
     let answer = call(&none, &good, Method::GET, "/api/whoami", Value::Null).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "tokens are switched off");
+}
+
+/// The stream of events for who says this in the header.
+async fn listen(world: &World, authorization: &str) -> Body {
+    let request = request(Method::GET, "/api/events", "")
+        .header(header::AUTHORIZATION, authorization)
+        .extension(Peer::Tcp("127.0.0.1".parse().unwrap()));
+    let request = request.body(Body::empty()).unwrap();
+    let response = router::answer(world.router().clone(), request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response.into_body()
+}
+
+/// What comes next; nothing at the end.
+async fn heard(stream: &mut Body) -> Option<String> {
+    let frame = tokio::time::timeout(Duration::from_secs(60), stream.frame()).await.expect("in time")?;
+    Some(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn who_listens_with_a_token_may_do_so_as_long_as_it_is_good() {
+    let scope = "broker.tag:monitoring";
+    let as_bearer = |token: String| format!("Bearer {token}");
+    let as_password = |token: String| format!("Basic {}", STANDARD.encode(format!("alex:{token}")));
+    let headers: [&dyn Fn(String) -> String; 2] = [&as_bearer, &as_password];
+    for header in headers {
+        let (world, _keys) = patient_world(Duration::from_millis(10)).await;
+        let mut stream = listen(&world, &header(token(scope, 600))).await;
+        assert_eq!(heard(&mut stream).await.unwrap(), ": listening\n\n");
+        for look in 1..=5 {
+            assert_eq!(heard(&mut stream).await.unwrap(), ": still here\n\n", "look {look}");
+        }
+
+        // Nobody looks in the next hour: it ends by itself.
+        let (world, _keys) = self::world().await;
+        let mut stream = listen(&world, &header(token(scope, 2))).await;
+        assert_eq!(heard(&mut stream).await.unwrap(), ": listening\n\n");
+        assert_eq!(heard(&mut stream).await, None);
+    }
 }
 
 /// Who signs tokens with a key of its own, and tells its public half.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Admin;
 use crate::access::{self, Tag, Tags};
@@ -28,11 +28,18 @@ impl Login {
         &self.tags
     }
 
+    /// How long its token is still good; nothing if it has none.
+    #[must_use]
+    pub fn ends_in(&self, admin: &Admin) -> Option<Duration> {
+        let expires_ms = self.user.token.as_ref()?.expires_s.saturating_mul(1000);
+        Some(Duration::from_millis(expires_ms.saturating_sub(admin.now_ms())))
+    }
+
     /// Whether it would have a tag if it logged in now: until its token ends, or by what its user has.
     #[must_use]
     pub fn still_has(&self, admin: &Admin, tag: Tag) -> bool {
-        match &self.user.token {
-            Some(token) => token.expires_s.saturating_mul(1000) > admin.now_ms() && self.tags.permit(tag),
+        match self.ends_in(admin) {
+            Some(left) => !left.is_zero() && self.tags.permit(tag),
             None => admin.user(&self.user.name).is_some_and(|user| user.tags.permit(tag)),
         }
     }
