@@ -14,9 +14,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedN
 use tempfile::TempDir;
 use warren::access::{Permissions, Tags};
 use warren::config::{CertificateLogin, Config, Tls, TlsVersion};
-use warren::server::admin::NewPassword;
+use warren::server::admin::{NewPassword, Windows};
 use warren::{Broker, StartError};
-use warren_tests::{Program, built, clients, python};
+use warren_tests::{Program, built, clients, eventually, python};
 
 /// An authority, and what it signed: for the broker and for a client.
 struct Papers {
@@ -144,6 +144,50 @@ async fn a_certificate_is_a_login_if_there_is_a_user_of_its_name() {
         assert_eq!(run_external(&broker, &papers, user).await.len(), 5);
         broker.shutdown().await;
     }
+}
+
+/// A client that stays. Its certificate is shown if it has one.
+const STAY: &str = "import os, pika, ssl\n\
+    context = ssl.create_default_context(cafile=os.environ['CA'])\n\
+    context.maximum_version = getattr(ssl.TLSVersion, os.environ['VERSION'])\n\
+    if 'CERT' in os.environ: context.load_cert_chain(os.environ['CERT'], os.environ['KEY'])\n\
+    tls = pika.SSLOptions(context, 'localhost')\n\
+    at = pika.ConnectionParameters('127.0.0.1', int(os.environ['PORT']), ssl_options=tls)\n\
+    pika.BlockingConnection(at).process_data_events(time_limit=60)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_how_a_connection_is_encrypted_and_what_certificate_was_shown() {
+    let papers = Papers::new();
+    let tls = Tls { client_ca: Some(papers.path("ca.pem")), require_client_cert: false, ..papers.settings() };
+    let broker = broker(tls).await;
+    for (version, key_exchange, certificate) in
+        [("TLSv1_2", "ecdhe_ecdsa", None), ("TLSv1_3", "any", Some("client"))]
+    {
+        let mut script = Command::new(python());
+        script.args(["-c", STAY]).env("CA", papers.path("ca.pem")).env("VERSION", version);
+        script.env("PORT", broker.tls_addrs()[0].port().to_string());
+        if let Some(name) = certificate {
+            script.env("CERT", papers.path(&format!("{name}.pem")));
+            script.env("KEY", papers.path(&format!("{name}.key")));
+        }
+        let admin = broker.admin();
+        let seen = tokio::task::spawn_blocking(move || {
+            let _client = Program::start("pika", &mut script);
+            eventually("it is connected", || admin.connections(Windows::default()).pop())
+        });
+        let details = seen.await.unwrap().tls.unwrap();
+        assert_eq!(details.protocol, version.to_lowercase().replace("v1_", "v1."));
+        assert_eq!(details.key_exchange, key_exchange);
+        assert!(["aes_256_gcm", "aes_128_gcm", "chacha20_poly1305"].contains(&&*details.cipher));
+        let subject = details.peer.as_ref().map(|peer| peer.subject.as_str());
+        assert_eq!(subject, certificate.map(|_| "CN=somebody"));
+        let admin = broker.admin();
+        let gone = move || {
+            eventually("it is gone", || admin.connections(Windows::default()).is_empty().then_some(()));
+        };
+        tokio::task::spawn_blocking(gone).await.unwrap();
+    }
+    broker.shutdown().await;
 }
 
 /// Runs pika's scenarios for logins with a certificate. Blocks, so not on a thread that the broker needs.

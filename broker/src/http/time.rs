@@ -20,6 +20,12 @@ pub(super) fn plain(at_s: u64) -> String {
     format!("{year}-{month:02}-{day:02} {}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// A moment in seconds since 1970, as certificates tell it: `2026-11-21T18:30:05Z`. One before that is told as its beginning.
+pub(super) fn zulu(at_s: i64) -> String {
+    let moment = text(u64::try_from(at_s).unwrap_or(0).saturating_mul(1000));
+    format!("{}Z", moment.split('.').next().unwrap_or_default())
+}
+
 /// The date so many days after 1970-01-01. Years begin in March here, so that the odd day comes last.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -41,6 +47,8 @@ mod tests {
     #[test]
     fn moments_are_told_in_utc() {
         assert_eq!(plain(1_795_285_805), "2026-11-21 18:30:05");
+        assert_eq!(zulu(1_795_285_805), "2026-11-21T18:30:05Z");
+        assert_eq!(zulu(-1), "1970-01-01T00:00:00Z");
         assert_eq!(text(0), "1970-01-01T00:00:00.000+00:00");
         assert_eq!(text(951_782_400_000), "2000-02-29T00:00:00.000+00:00");
         assert_eq!(text(1_795_285_805_123), "2026-11-21T18:30:05.123+00:00");

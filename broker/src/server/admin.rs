@@ -43,7 +43,7 @@ pub use crate::server::backups::{BackupOrder, BackupState, BackupView};
 pub(crate) use crate::server::events::NODE;
 pub use crate::server::events::listeners::{EventListener, Heard, ToldEvent};
 pub use crate::server::sessions::Used;
-pub use crate::server::tls::CertificateFile;
+pub use crate::server::tls::{CertificateFile, PeerCertificate, TlsDetails};
 pub use actor::{Actor, GotMessage, NewMessage, Published, Requeue};
 pub use browse::{BROWSE_COUNT_MAX, Browse, BrowseFrom, BrowsedMessage, BrowsedMessages};
 pub use chosen::{CHOSEN_COUNT_MAX, CHOSEN_IDS_MAX, Choice, ChosenDone, MoveTarget};

@@ -20,6 +20,7 @@ use crate::server::admin::Facts;
 use crate::server::endpoints::Endpoints;
 use crate::server::outbox::Outbox;
 use crate::server::shared::Shared;
+use crate::server::tls::TlsDetails;
 use crate::session::peer::ClientProperties;
 use crate::stats::series::{BASIC, GLOBAL, Retention, Series, Tiers};
 use crate::stats::tally::{COUNTS, SharedTally, Tally};
@@ -100,8 +101,8 @@ pub(super) struct ConnectionRecord {
     pub(super) name: String,
     pub(super) peer: IpAddr,
     pub(super) endpoints: Option<Endpoints>,
-    /// Whether TLS is spoken.
-    pub(super) encrypted: bool,
+    /// How it is encrypted, if it is.
+    pub(super) tls: Option<Arc<TlsDetails>>,
     pub(super) user: String,
     pub(super) vhost: String,
     pub(super) mechanism: &'static str,

@@ -16,6 +16,7 @@ use crate::server::endpoints::Endpoints;
 use crate::server::executor::Executor;
 use crate::server::outbox::{Outbox, Waiting};
 use crate::server::shared::Shared;
+use crate::server::tls::TlsDetails;
 use crate::session::action::{Action, Event, Reply, SourceId};
 use crate::session::connection::Connection;
 use crate::store::Epoch;
@@ -79,9 +80,9 @@ impl Driver {
         self.executor.set_endpoints(Endpoints { peer, local });
     }
 
-    /// Tells that the connection is encrypted.
-    pub fn set_encrypted(&mut self) {
-        self.executor.set_encrypted();
+    /// Tells how the connection is encrypted.
+    pub(super) fn set_encrypted(&mut self, details: TlsDetails) {
+        self.executor.set_encrypted(details);
     }
 
     /// So many bytes of [`Driver::out`] were written to the socket.

@@ -35,6 +35,7 @@ use crate::server::outbox::Outbox;
 use crate::server::queue_handle::{ChannelLimit, QueueHandle};
 use crate::server::random::Chance;
 use crate::server::shared::Shared;
+use crate::server::tls::TlsDetails;
 use crate::server::vhost::VHost;
 use crate::session::action::{
     Action, ChannelId, Delivery, Durability, NO_SLOT, PublishOutcome, Reply, Settle, Settlement, SourceId,
@@ -74,8 +75,8 @@ pub(super) struct Executor {
     token_deadline: Option<Instant>,
     /// How its client proved who it is.
     mechanism: &'static str,
-    /// TLS is spoken.
-    encrypted: bool,
+    /// How the connection is encrypted, if it is.
+    tls: Option<Arc<TlsDetails>>,
     /// What this connection counts, and where it tells it.
     tally: Tally,
     traffic: Arc<Traffic>,
@@ -120,7 +121,7 @@ impl Executor {
             user: None,
             token_deadline: None,
             mechanism: "",
-            encrypted: false,
+            tls: None,
             tally: Tally::default(),
             traffic: Arc::default(),
             announced: None,

@@ -14,7 +14,7 @@ use crate::server::connection::ConnectionTask;
 use crate::server::driver::Driver;
 use crate::server::proxy_protocol;
 use crate::server::shared::Shared;
-use crate::server::tls::TlsSetup;
+use crate::server::tls::{TlsDetails, TlsSetup};
 
 /// Connections that the kernel may hold ready before they are accepted.
 const BACKLOG: i32 = 4096;
@@ -131,7 +131,7 @@ async fn serve_tls(tls: Arc<TlsSetup>, arrived: Arrived<TcpStream>, shared: Weak
             return;
         }
     };
-    let transport = Transport::Tls { user: tls.user_of(&stream) };
+    let transport = Transport::Tls { user: tls.user_of(&stream), details: TlsDetails::of(&stream) };
     let task = shared.upgrade().map(|shared| Arrived { stream, peer, local }.task(place, transport, &shared));
     drop(shared);
     if let Some(task) = task {
@@ -161,6 +161,7 @@ enum Transport {
     /// With the user that the client's certificate names, who may log in without a password.
     Tls {
         user: Option<String>,
+        details: TlsDetails,
     },
 }
 
@@ -179,8 +180,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Arrived<S> {
         if let Some(local) = local {
             driver.set_endpoints(peer, local);
         }
-        if let Transport::Tls { user } = transport {
-            driver.set_encrypted();
+        if let Transport::Tls { user, details } = transport {
+            driver.set_encrypted(details);
             driver.set_certificate_user(user);
         }
         ConnectionTask::new(stream, peer, driver)

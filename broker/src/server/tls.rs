@@ -20,7 +20,10 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::{Tls, TlsVersion};
 
+mod details;
 mod identity;
+
+pub use details::{PeerCertificate, TlsDetails};
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use crate::http::listing::Listing;
 use crate::http::measures::{self, Past};
 use crate::http::reply::Done;
 use crate::http::{table, time};
-use crate::server::admin::{Admin, ChannelView, ConnectionView, ConsumerView, NODE, Windows};
+use crate::server::admin::{Admin, ChannelView, ConnectionView, ConsumerView, NODE, TlsDetails, Windows};
 
 /// Why a connection is closed if nobody says why; RabbitMQ's.
 const REASON: &str = "Closed via management plugin";
@@ -55,7 +55,21 @@ impl Row for ConnectionView {
         out.add("channel_max", || self.channel_max);
         out.add("frame_max", || self.frame_max);
         out.add("timeout", || self.heartbeat_s);
-        out.add("ssl", || self.encrypted);
+        out.add("ssl", || self.tls.is_some());
+        let tls = self.tls.as_deref();
+        out.add("ssl_protocol", || tls.map(|tls| tls.protocol));
+        out.add("ssl_key_exchange", || tls.map(|tls| &tls.key_exchange));
+        out.add("ssl_cipher", || tls.map(|tls| &tls.cipher));
+        out.add("ssl_hash", || tls.map(|_| TlsDetails::HASH));
+        let certificate = tls.and_then(|tls| tls.peer.as_ref());
+        out.add("peer_cert_subject", || certificate.map(|peer| &peer.subject));
+        out.add("peer_cert_issuer", || certificate.map(|peer| &peer.issuer));
+        out.add("peer_cert_validity", || {
+            certificate.map(|peer| {
+                let (from, to) = peer.validity;
+                format!("{} - {}", time::zulu(from), time::zulu(to))
+            })
+        });
         out.add("peer_host", || self.peer.ip().to_canonical().to_string());
         out.add("peer_port", || self.peer.port());
         out.add("host", || local.0);

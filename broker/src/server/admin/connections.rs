@@ -15,6 +15,7 @@ use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
 use crate::server::census::{ChannelMeter, ConnectionRecord, TALLY_AT};
 use crate::server::executor::{ConnectionReport, ConsumerReport};
+use crate::server::tls::TlsDetails;
 use crate::session::action::Event;
 use crate::session::connection::ChannelDetails;
 use crate::session::peer::ClientProperties;
@@ -37,8 +38,8 @@ pub struct ConnectionView {
     pub peer: SocketAddr,
     /// The broker's end, if it is known.
     pub local: Option<SocketAddr>,
-    /// Whether TLS is spoken.
-    pub encrypted: bool,
+    /// How it is encrypted, if it is.
+    pub tls: Option<Arc<TlsDetails>>,
     /// How the client proved who it is.
     pub mechanism: &'static str,
     /// What the client says about itself.
@@ -209,7 +210,7 @@ fn view_of(
         vhost: record.vhost.clone(),
         peer: peer_of(record),
         local: record.endpoints.map(|endpoints| endpoints.local),
-        encrypted: record.encrypted,
+        tls: record.tls.clone(),
         mechanism: record.mechanism,
         client: record.client.clone(),
         channel_max: record.channel_max,

@@ -9,6 +9,7 @@ use crate::engine::queue::{ConsumerId, QueueOptions};
 use crate::engine::{ConnectionId, QueueId};
 use crate::server::census::ConnectionRecord;
 use crate::server::executor::Executor;
+use crate::server::tls::TlsDetails;
 use crate::session::action::ChannelId;
 use crate::session::connection::{ChannelDetails, Connection, ConnectionDetails};
 
@@ -40,8 +41,8 @@ pub(in crate::server) struct ConsumerReport {
 
 impl Executor {
     /// TLS is spoken on this connection.
-    pub(in crate::server) fn set_encrypted(&mut self) {
-        self.encrypted = true;
+    pub(in crate::server) fn set_encrypted(&mut self, details: TlsDetails) {
+        self.tls = Some(Arc::new(details));
     }
 
     /// The connection has its vhost: it is listed from now on.
@@ -52,7 +53,7 @@ impl Executor {
             name: self.connection_name(),
             peer: self.peer,
             endpoints: self.endpoints,
-            encrypted: self.encrypted,
+            tls: self.tls.clone(),
             user: self.user_name().to_owned(),
             vhost: peer.vhost.clone(),
             mechanism: self.mechanism,

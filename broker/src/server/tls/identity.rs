@@ -9,6 +9,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use super::PeerCertificate;
 use crate::config::CertificateLogin;
 
 /// The short names of what subjects are made of (RFC 4514, and what RabbitMQ adds).
@@ -49,6 +50,18 @@ pub(super) fn user_of(certificate: &CertificateDer<'_>, from: CertificateLogin) 
         }
     };
     (!name.is_empty()).then_some(name)
+}
+
+/// What listings show of a client's certificate; nothing if it cannot be read.
+pub(super) fn details(certificate: &CertificateDer<'_>) -> Option<PeerCertificate> {
+    let validity = validity(certificate)?;
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let (subject, issuer) = (certificate.subject(), certificate.issuer());
+    Some(PeerCertificate {
+        subject: distinguished_name(subject),
+        issuer: distinguished_name(issuer),
+        validity,
+    })
 }
 
 /// From when to when a certificate is valid, in seconds since 1970; nothing if it cannot be read.
