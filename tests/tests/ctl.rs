@@ -5,6 +5,8 @@
 
 #[path = "ctl/backup.rs"]
 mod backup;
+#[path = "ctl/exit_codes.rs"]
+mod exit_codes;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -117,41 +119,6 @@ fn the_user_of_the_tutorials_is_made_as_with_rabbitmqctl_and_pika_logs_in() {
     assert!(login(&broker, "alex", "456").starts_with("REFUSED"));
 }
 
-#[test]
-fn exit_codes_and_errors_are_those_of_rabbitmqctl() {
-    let broker = Broker::warren(&[]);
-    let folder = broker.data().unwrap();
-    ok(folder, "add_user alex 123");
-    let table = [
-        ("add_user alex 123", 70, "Error:\nUser \"alex\" already exists\n"),
-        ("add_user bob", 65, "Error:\nPassword is not provided via argument or stdin\n"),
-        ("set_user_tags nobody administrator", 67, "Error:\nUser \"nobody\" does not exist\n"),
-        ("change_password nobody 1", 67, "Error:\nUser \"nobody\" does not exist\n"),
-        ("delete_user nobody", 67, "Error:\nUser \"nobody\" does not exist\n"),
-        ("set_permissions -p nope alex .* .* .*", 69, "Error:\nVirtual host nope does not exist\n"),
-        ("set_permissions nobody .* .* .*", 67, "Error:\nUser \"nobody\" does not exist\n"),
-        ("list_user_permissions nobody", 69, "Error:\nUser \"nobody\" does not exist\n"),
-        (
-            "authenticate_user alex wrong",
-            65,
-            "Error:\nError: failed to authenticate user \"alex\"\nuser 'alex' - invalid credentials\n",
-        ),
-    ];
-    for (arguments, code, error) in table {
-        let done = ctl(folder, arguments);
-        assert_eq!((done.code, &*done.err), (code, error), "{arguments}");
-    }
-    for arguments in
-        ["nonsense", "add_user", "set_permissions alex .*", "list_users --formatter xml", "-n a@b ping"]
-    {
-        let done = ctl(folder, arguments);
-        assert_eq!((done.code, &*done.out), (64, ""), "{arguments}: {done:?}");
-    }
-    let bad = ctl(folder, "set_permissions alex ( .* .*");
-    assert_eq!(bad.code, 69, "{bad:?}");
-    assert_eq!(ctl(folder, "list_queues nonsense").code, 64);
-}
-
 /// What is done one after the other, and what each step writes.
 const STEPS: &[(&str, &str)] = &[
     ("add_vhost shop", "Adding vhost \"shop\" ...\n"),
@@ -218,8 +185,8 @@ fn virtual_hosts_permissions_limits_and_policies_are_set_listed_and_cleared() {
     for (arguments, code) in [
         ("delete_vhost shop", 65),
         ("set_vhost_tags shop a", 65),
-        ("list_permissions -p shop", 69),
-        ("set_vhost_limits -p shop {}", 69),
+        ("list_permissions -p shop", 65),
+        ("set_vhost_limits -p shop {}", 65),
         ("set_vhost_limits {bad", 69),
         ("set_policy p ( {\"message-ttl\":1}", 69),
         ("set_policy p .* {\"nonsense\":1}", 69),

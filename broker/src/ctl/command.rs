@@ -46,6 +46,9 @@ pub(super) enum Command {
     ListUserLimits {
         #[arg(long = "user", value_name = "USERNAME")]
         username: Option<String>,
+        /// Of all users, as without --user
+        #[arg(long, conflicts_with = "username")]
+        global: bool,
     },
     /// Set what a user may configure, write and read in a virtual host, each as a regular expression
     SetPermissions { username: String, configure: String, write: String, read: String },

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Session;
 use super::command::CloseAllConnections;
 use super::failure::{Failure, UNAVAILABLE};
+use super::permissions::missing_vhost;
 
 /// `close_connection`.
 pub(super) fn close(session: &Session, name: &str, reason: &str) -> Result<(), Failure> {
@@ -26,7 +27,8 @@ pub(super) fn close_all(session: &Session, args: &CloseAllConnections) -> Result
     let (what, found) = if args.global {
         ("across all vhosts".to_owned(), session.api.get(&["connections"])?)
     } else {
-        (format!("vhost \"{vhost}\""), session.api.get(&["vhosts", vhost, "connections"])?)
+        let found = session.api.get(&["vhosts", vhost, "connections"]);
+        (format!("vhost \"{vhost}\""), found.map_err(|failure| missing_vhost(session, failure))?)
     };
     let broker = session.api.target().name();
     session.out.banner(&format!("Closing all connections to {broker} ({what}), reason: {reason}..."));

@@ -29,7 +29,11 @@ pub(super) fn export(session: &Session, file: &Path) -> Result<(), Failure> {
         print(&text);
         return Ok(());
     }
-    write(file, &text).map_err(|error| Failure::new(IO, format!("cannot write {}: {error}", file.display())))
+    write(file, &text).map_err(|error| {
+        // A folder that is not there is a mistake in the command.
+        let code = if error.kind() == io::ErrorKind::NotFound { DATA } else { IO };
+        Failure::new(code, format!("cannot write {}: {error}", file.display()))
+    })
 }
 
 /// Only for its owner: there are hashes of passwords in it.

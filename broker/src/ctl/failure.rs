@@ -73,6 +73,11 @@ impl fmt::Display for Failure {
     }
 }
 
+/// The failure for a virtual host that does not exist, with the exit code that rabbitmqctl has for the command.
+pub(super) fn no_vhost(code: u8, name: &str) -> Failure {
+    Failure::new(code, format!("Virtual host '{name}' does not exist"))
+}
+
 /// The failure for a user that does not exist.
 pub(super) fn no_user(name: &str) -> Failure {
     Failure::new(NO_USER, format!("User \"{name}\" does not exist"))

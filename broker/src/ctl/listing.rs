@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Session;
 use super::columns::{BINDINGS, CHANNELS, CONNECTIONS, CONSUMERS, Column, EXCHANGES, QUEUES, VHOSTS};
-use super::failure::{DATA, Failure, USAGE};
+use super::failure::{DATA, Failure, USAGE, no_vhost};
 use super::path::{api_path, encoded};
 
 /// `list_queues`.
@@ -95,7 +95,7 @@ fn in_vhost(session: &Session, found: Result<Value, Failure>) -> Result<Value, F
     let name = &session.vhost;
     match found {
         Err(failure) if failure.is_not_found() && !session.api.exists(&["vhosts", name])? => {
-            Err(Failure::new(DATA, format!("Virtual host '{name}' does not exist")))
+            Err(no_vhost(DATA, name))
         }
         other => other,
     }

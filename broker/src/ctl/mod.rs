@@ -202,7 +202,7 @@ fn execute(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::HashPassword { password } => users::hash_password(session, password.clone()),
         Command::SetUserLimits { username, limits } => users::set_limits(session, username, limits),
         Command::ClearUserLimits { username, limit } => users::clear_limits(session, username, limit),
-        Command::ListUserLimits { username } => users::list_limits(session, username.as_deref()),
+        Command::ListUserLimits { username, .. } => users::list_limits(session, username.as_deref()),
         other => execute_permission(session, other),
     }
 }

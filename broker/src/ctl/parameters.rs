@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::failure::{Failure, UNAVAILABLE};
+use super::failure::{DATA, Failure, UNAVAILABLE};
 use super::{Session, vhosts};
 
 /// What `rabbitmqctl` says when there is nothing to clear.
@@ -15,7 +15,7 @@ pub(super) fn set(session: &Session, component: &str, name: &str, value: &str) -
         "Setting runtime parameter \"{name}\" for component \"{component}\" to \"{value}\" in vhost \"{vhost}\" ..."
     ));
     let value = json(value)?;
-    vhosts::must_exist(session)?;
+    vhosts::must_exist(session, DATA)?;
     session.api.put(&["parameters", component, vhost, name], &json!({"value": value}))
 }
 
@@ -25,7 +25,7 @@ pub(super) fn clear(session: &Session, component: &str, name: &str) -> Result<()
     session.out.banner(&format!(
         "Clearing runtime parameter \"{name}\" for component \"{component}\" on vhost \"{vhost}\" ..."
     ));
-    vhosts::must_exist(session)?;
+    vhosts::must_exist(session, UNAVAILABLE)?;
     let cleared = session.api.delete(&["parameters", component, vhost, name]);
     cleared.map_err(|failure| failure.if_not_found(UNAVAILABLE, MISSING))
 }
@@ -34,7 +34,7 @@ pub(super) fn clear(session: &Session, component: &str, name: &str) -> Result<()
 pub(super) fn list(session: &Session) -> Result<(), Failure> {
     let vhost = &session.vhost;
     session.out.banner(&format!("Listing runtime parameters for vhost \"{vhost}\" ..."));
-    vhosts::must_exist(session)?;
+    vhosts::must_exist(session, DATA)?;
     let mut found = session.api.get(&["parameters"])?;
     if let Value::Array(found) = &mut found {
         found.retain(|parameter| parameter["vhost"] == **vhost);

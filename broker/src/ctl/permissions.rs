@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::failure::{Failure, UNAVAILABLE};
+use super::failure::{DATA, Failure, UNAVAILABLE, no_vhost};
 use super::{Session, users};
 
 /// `set_permissions`: configure, write, read.
@@ -107,11 +107,11 @@ fn rows(session: &Session, columns: &[&str], found: &Value) {
 }
 
 /// rabbitmqctl's code here is not that of other commands for the same.
-fn missing_user(failure: Failure, name: &str) -> Failure {
+pub(super) fn missing_user(failure: Failure, name: &str) -> Failure {
     failure.if_not_found(UNAVAILABLE, format!("User \"{name}\" does not exist"))
 }
 
 pub(super) fn missing_vhost(session: &Session, failure: Failure) -> Failure {
-    let missing = users::no_vhost(&session.vhost);
+    let missing = no_vhost(DATA, &session.vhost);
     failure.if_not_found(missing.code, missing.text)
 }

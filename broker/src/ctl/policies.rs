@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::SetPolicy;
-use super::failure::{Failure, UNAVAILABLE};
+use super::failure::{DATA, Failure, UNAVAILABLE};
 use super::{Session, api, vhosts};
 
 /// Whose policies.
@@ -40,7 +40,7 @@ pub(super) fn set(session: &Session, kind: Kind, args: &SetPolicy) -> Result<(),
     let definition = api::object("definition", definition)?;
     let body =
         json!({"pattern": pattern, "definition": definition, "priority": priority, "apply-to": apply_to});
-    vhosts::must_exist(session)?;
+    vhosts::must_exist(session, DATA)?;
     session.api.put(&[kind.path(), vhost, name], &body)
 }
 
@@ -48,7 +48,7 @@ pub(super) fn set(session: &Session, kind: Kind, args: &SetPolicy) -> Result<(),
 pub(super) fn clear(session: &Session, kind: Kind, name: &str) -> Result<(), Failure> {
     let vhost = &session.vhost;
     session.out.banner(&format!("Clearing {} \"{name}\" on vhost \"{vhost}\" ...", kind.name()));
-    vhosts::must_exist(session)?;
+    vhosts::must_exist(session, UNAVAILABLE)?;
     let cleared = session.api.delete(&[kind.path(), vhost, name]);
     cleared.map_err(|failure| failure.if_not_found(UNAVAILABLE, "Parameter does not exist"))
 }
@@ -58,7 +58,7 @@ pub(super) fn list(session: &Session, kind: Kind) -> Result<(), Failure> {
     let vhost = &session.vhost;
     let what = if kind == Kind::User { "policies" } else { "operator policy overrides" };
     session.out.banner(&format!("Listing {what} for vhost \"{vhost}\" ..."));
-    vhosts::must_exist(session)?;
+    vhosts::must_exist(session, DATA)?;
     let found = session.api.get(&[kind.path(), vhost])?;
     let columns = ["vhost", "name", "pattern", "apply-to", "definition", "priority"];
     let cell = |policy: &Value, column: &str| match &policy[column] {

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::command::AddUser;
 use super::failure::{DATA, Failure, SOFTWARE, UNAVAILABLE, no_user};
 use super::output::print;
+use super::permissions::missing_user;
 use super::{Session, api, secret};
 
 /// RabbitMQ's salts, in bytes.
@@ -40,7 +41,8 @@ pub(super) fn change_password(
     password: Option<String>,
 ) -> Result<(), Failure> {
     session.out.banner(&format!("Changing password for user \"{name}\" ..."));
-    let password = secret::password(password)?;
+    // rabbitmqctl's code here is not that of add_user for the same.
+    let password = secret::password(password).map_err(|failure| Failure { code: SOFTWARE, ..failure })?;
     let user = user(session, name)?;
     let tags = user.get("tags").cloned().unwrap_or_else(|| json!([]));
     session.api.put(&["users", name], &json!({"password": password, "tags": tags}))
@@ -126,7 +128,7 @@ pub(super) fn hash_password(session: &Session, password: Option<String>) -> Resu
 pub(super) fn set_limits(session: &Session, name: &str, limits: &str) -> Result<(), Failure> {
     session.out.banner(&format!("Setting user limits to \"{limits}\" for user \"{name}\" ..."));
     let limits = api::object("definition", limits)?;
-    user(session, name)?;
+    must_exist(session, name)?;
     for (limit, value) in limits.as_object().into_iter().flatten() {
         session.api.put(&["user-limits", name, limit], &json!({"value": value}))?;
     }
@@ -136,7 +138,7 @@ pub(super) fn set_limits(session: &Session, name: &str, limits: &str) -> Result<
 /// `clear_user_limits`.
 pub(super) fn clear_limits(session: &Session, name: &str, limit: &str) -> Result<(), Failure> {
     session.out.banner(&format!("Clearing \"{limit}\" limit for user \"{name}\" ..."));
-    user(session, name)?;
+    must_exist(session, name)?;
     let limits: &[&str] = if limit == "all" { &["max-connections", "max-channels"] } else { &[limit] };
     for limit in limits {
         match session.api.delete(&["user-limits", name, limit]) {
@@ -158,11 +160,17 @@ pub(super) fn list_limits(session: &Session, name: Option<&str>) -> Result<(), F
         return Ok(());
     };
     session.out.banner(&format!("Listing limits for user \"{name}\" ..."));
-    user(session, name)?;
+    must_exist(session, name)?;
     let found = session.api.get(&["user-limits", name])?;
     let limits = found.get(0).map_or_else(|| Value::Object(Map::new()), |entry| entry["value"].clone());
     print(&format!("{limits}\n"));
     Ok(())
+}
+
+/// Fails if the user is not there, with rabbitmqctl's code where limits are concerned.
+fn must_exist(session: &Session, name: &str) -> Result<(), Failure> {
+    let found = session.api.get(&["users", name]);
+    found.map(drop).map_err(|failure| missing_user(failure, name))
 }
 
 /// A user, who has to exist.
@@ -180,12 +188,7 @@ pub(super) fn explain(session: &Session, failure: Failure, name: &str) -> Failur
         return no_user(name);
     }
     match session.api.exists(&["vhosts", &session.vhost]) {
-        Ok(false) => no_vhost(&session.vhost),
+        Ok(false) => Failure::new(UNAVAILABLE, format!("Virtual host {} does not exist", session.vhost)),
         _ => failure,
     }
-}
-
-/// The failure for a virtual host that does not exist.
-pub(super) fn no_vhost(name: &str) -> Failure {
-    Failure::new(UNAVAILABLE, format!("Virtual host {name} does not exist"))
 }

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::command::AddVhost;
-use super::failure::{DATA, Failure};
+use super::failure::{DATA, Failure, UNAVAILABLE, no_vhost};
 use super::output::print;
 use super::permissions::missing_vhost;
-use super::{Session, api, users};
+use super::{Session, api};
 
 /// The limits a virtual host can have.
 const LIMITS: [&str; 2] = ["max-connections", "max-queues"];
@@ -32,7 +32,8 @@ pub(super) fn add(session: &Session, args: &AddVhost) -> Result<(), Failure> {
 pub(super) fn delete(session: &Session, name: &str) -> Result<(), Failure> {
     session.out.banner(&format!("Deleting vhost \"{name}\" ..."));
     let deleted = session.api.delete(&["vhosts", name]);
-    deleted.map_err(|failure| failure.if_not_found(DATA, format!("Virtual host '{name}' does not exist")))
+    let missing = no_vhost(DATA, name);
+    deleted.map_err(|failure| failure.if_not_found(missing.code, missing.text))
 }
 
 /// `set_vhost_tags`.
@@ -49,7 +50,7 @@ pub(super) fn set_limits(session: &Session, limits: &str) -> Result<(), Failure>
     let vhost = &session.vhost;
     session.out.banner(&format!("Setting vhost limits to \"{limits}\" for vhost \"{vhost}\" ..."));
     let limits = api::object("definition", limits)?;
-    must_exist(session)?;
+    must_exist(session, DATA)?;
     for (limit, value) in limits.as_object().into_iter().flatten() {
         session.api.put(&["vhost-limits", vhost, limit], &json!({"value": value}))?;
     }
@@ -60,7 +61,7 @@ pub(super) fn set_limits(session: &Session, limits: &str) -> Result<(), Failure>
 pub(super) fn clear_limits(session: &Session) -> Result<(), Failure> {
     let vhost = &session.vhost;
     session.out.banner(&format!("Clearing vhost \"{vhost}\" limits ..."));
-    must_exist(session)?;
+    must_exist(session, UNAVAILABLE)?;
     for limit in LIMITS {
         match session.api.delete(&["vhost-limits", vhost, limit]) {
             Err(failure) if !failure.is_not_found() => return Err(failure),
@@ -89,11 +90,11 @@ pub(super) fn list_limits(session: &Session, global: bool) -> Result<(), Failure
     Ok(())
 }
 
-/// Fails if the virtual host is not there.
-pub(super) fn must_exist(session: &Session) -> Result<(), Failure> {
+/// Fails with this code if the virtual host is not there: rabbitmqctl's is [`UNAVAILABLE`] where something is to be cleared, else [`DATA`].
+pub(super) fn must_exist(session: &Session, code: u8) -> Result<(), Failure> {
     if session.api.exists(&["vhosts", &session.vhost])? {
         Ok(())
     } else {
-        Err(users::no_vhost(&session.vhost))
+        Err(no_vhost(code, &session.vhost))
     }
 }
