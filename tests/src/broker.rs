@@ -16,7 +16,7 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
 use tempfile::TempDir;
 
-use crate::{Program, built, workspace};
+use crate::{Program, built};
 
 /// How long Warren may take to stop before it is killed and the test fails: its own limit for saying goodbye to clients
 /// is shorter.
@@ -211,9 +211,7 @@ impl Broker {
 
 impl Own {
     fn start(&self) -> Program {
-        // A relative path is meant from the root of the workspace, where cargo is usually called.
-        let named = env::var_os("WARREN_BIN").map(|path| workspace().join(path));
-        let mut command = Command::new(named.unwrap_or_else(|| built("warren")));
+        let mut command = Command::new(built("warren"));
         let port = self.listen.to_string();
         command
             .args(["--port", &port, "--http-port", "0", "--data"])

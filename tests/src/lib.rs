@@ -35,8 +35,12 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a member of the workspace")
 }
 
-/// A program of this workspace, built in the same profile as the running test.
+/// A program of this workspace, built in the same profile as the running test. For the broker `WARREN_BIN` names another.
 pub fn built(name: &str) -> PathBuf {
+    if let ("warren", Some(named)) = (name, env::var_os("WARREN_BIN")) {
+        // A relative path is meant from the root of the workspace, where cargo is usually called.
+        return workspace().join(named);
+    }
     let test = env::current_exe().expect("a test knows its own path");
     // target/<profile>/deps/<test> and target/<profile>/<program>.
     let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");

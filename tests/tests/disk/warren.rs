@@ -11,7 +11,7 @@ use std::thread;
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
-use warren_tests::{built, eventually, workspace};
+use warren_tests::{built, eventually};
 
 use crate::shim::Shim;
 
@@ -34,8 +34,7 @@ impl Warren {
     /// Starts it and waits until it is ready, or has ended.
     pub(crate) fn start(data: &Path, shim: Option<&Shim>, arguments: &[&str]) -> Result<Self, Ended> {
         let log = NamedTempFile::new().expect("a temporary file can be made");
-        let named = env::var_os("WARREN_BIN").map(|path| workspace().join(path));
-        let mut command = Command::new(named.unwrap_or_else(|| built("warren")));
+        let mut command = Command::new(built("warren"));
         command
             .args(["--port", "0", "--http-port", "0", "--data"])
             .arg(data)
