@@ -22,11 +22,27 @@ pub struct Backoff {
 
 impl Backoff {
     /// Waits of up to `first` at first, and never longer than `longest`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use warren_client::Backoff;
+    ///
+    /// let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    /// assert_eq!(backoff.bound(0), Duration::from_secs(1));
+    /// ```
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self { first: first.min(longest), longest }
     }
 
     /// The longest wait before attempt `attempt`, counted from 0.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use warren_client::Backoff;
+    /// let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+    /// let bounds: Vec<u64> = (0..4).map(|attempt| backoff.bound(attempt).as_secs()).collect();
+    /// assert_eq!(bounds, [1, 2, 4, 5]);
+    /// ```
     pub fn bound(&self, attempt: u32) -> Duration {
         let factor = 1_u32.checked_shl(attempt).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)

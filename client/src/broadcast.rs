@@ -63,11 +63,9 @@ impl Broadcast {
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-/// # fn main() { run(async |url: String| {
-/// # use warren_client::Connection;
+/// # fn main() { connected(async |connection: Connection| {
 /// use futures::StreamExt;
 ///
-/// # let connection = Connection::open(url).await?;
 /// let prices = connection.topic::<f64>("prices").await?;
 /// let mut of_tea = prices.subscribe(["tea.*"]).await?;
 /// prices.publish("milk.whole", &1.2).await?;
@@ -92,11 +90,9 @@ pub struct Topic<T> {
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-/// # fn main() { run(async |url: String| {
-/// # use warren_client::Connection;
+/// # fn main() { connected(async |connection: Connection| {
 /// use futures::StreamExt;
 ///
-/// # let connection = Connection::open(url).await?;
 /// let news = connection.fanout::<String>("news").await?;
 /// let mut mine = news.subscribe().await?;
 /// news.publish(&"it works".to_owned()).await?;
@@ -115,6 +111,15 @@ pub struct Fanout<T> {
 impl Connection {
     /// Events with routing keys, in a topic exchange of this name, which is declared.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// let prices = connection.topic::<f64>("prices").await?;
+    /// prices.publish("tea.green", &4.5).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Topology`] if an exchange of that name is there with other properties, [`Error::Closed`] and
@@ -125,6 +130,15 @@ impl Connection {
     }
 
     /// Events for everybody, in a fanout exchange of this name, which is declared.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// let news = connection.fanout::<String>("news").await?;
+    /// news.publish(&"it works".to_owned()).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -138,6 +152,19 @@ impl Connection {
 impl<T> Topic<T> {
     /// Publishes an event and waits until the broker has it.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # let prices = connection.topic::<f64>("prices").await?;
+    /// let mut all = prices.subscribe(["#"]).await?;
+    /// prices.publish("tea.green", &4.5).await?;
+    /// let price = all.next().await.expect("there is one")?;
+    /// assert_eq!((price.routing_key(), *price.value()), ("tea.green", 4.5));
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Encode`], and as for [`Publisher::send`].
@@ -150,6 +177,19 @@ impl<T> Topic<T> {
 
     /// The events whose routing keys fit one of the patterns, from now on and as long as the subscription is kept. What is
     /// published while the connection is lost is missed.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # let prices = connection.topic::<f64>("prices").await?;
+    /// let mut of_tea = prices.subscribe(["tea.*", "*.tea"]).await?;
+    /// prices.publish("milk.whole", &1.2).await?;
+    /// prices.publish("iced.tea", &3.0).await?;
+    /// assert_eq!(of_tea.next().await.expect("there is one")?.routing_key(), "iced.tea");
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,11 +208,9 @@ impl<T> Topic<T> {
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-    /// # fn main() { run(async |url: String| {
-    /// # use warren_client::Connection;
+    /// # fn main() { connected(async |connection: Connection| {
     /// use warren_client::{Pattern, Queue, SubscribeOptions};
     ///
-    /// # let connection = Connection::open(url).await?;
     /// let orders = connection.topic::<String>("orders").await?;
     /// let options = SubscribeOptions::default().prefetch(10);
     /// let audit = orders.subscribe_with(Queue::new("audit"), [Pattern::everything()], options).await?;
@@ -203,6 +241,19 @@ impl<T> Topic<T> {
 impl<T> Fanout<T> {
     /// Publishes an event and waits until the broker has it.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # let news = connection.fanout::<String>("news").await?;
+    /// let (mut mine, mut yours) = (news.subscribe().await?, news.subscribe().await?);
+    /// news.publish(&"it works".to_owned()).await?;
+    /// assert_eq!(mine.next().await.expect("there is one")?.value(), "it works");
+    /// assert_eq!(yours.next().await.expect("there is one")?.value(), "it works");
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Encode`], and as for [`Publisher::send`].
@@ -215,6 +266,18 @@ impl<T> Fanout<T> {
 
     /// All events from now on, as long as the subscription is kept. What is published while the connection is lost is missed.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # let temperatures = connection.fanout::<f64>("temperatures").await?;
+    /// let mut measured = temperatures.subscribe().await?;
+    /// temperatures.publish(&21.5).await?;
+    /// assert_eq!(*measured.next().await.expect("there is one")?.value(), 21.5);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`Connection::subscribe`].
@@ -226,6 +289,22 @@ impl<T> Fanout<T> {
     }
 
     /// All events, collected in a queue of your own also while nobody listens. All who use the queue share its events.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// use warren_client::{Queue, SubscribeOptions};
+    ///
+    /// # let news = connection.fanout::<String>("news").await?;
+    /// let archive = || news.subscribe_with(Queue::new("archive"), SubscribeOptions::default());
+    /// drop(archive().await?);
+    /// // Nobody listens now, and the queue keeps it.
+    /// news.publish(&"for later".to_owned()).await?;
+    /// assert_eq!(archive().await?.next().await.expect("there is one")?.value(), "for later");
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///

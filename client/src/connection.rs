@@ -41,6 +41,19 @@ pub struct Connection {
 impl Connection {
     /// Connects to a broker. A URL such as `amqp://user:password@host:5672/%2F` will do for the options.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use warren_client::{Connection, Error};
+    /// let connection = Connection::open(url).await?;
+    /// assert!(connection.watch().borrow().is_connected());
+    ///
+    /// let error = Connection::open("amqp://127.0.0.1:1").await.expect_err("nobody is there");
+    /// assert!(matches!(error, Error::Unreachable { .. }));
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Url`] if the address cannot be understood, [`Error::Unreachable`] if nobody answers there,
@@ -52,11 +65,36 @@ impl Connection {
     }
 
     /// What the connection is doing, now and from now on.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// use warren_client::State;
+    ///
+    /// let mut states = connection.watch();
+    /// connection.close().await;
+    /// let last = states.wait_for(|state| !state.is_connected()).await?;
+    /// assert!(matches!(*last, State::Closed { reason: None }));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn watch(&self) -> watch::Receiver<State> {
         self.main.states()
     }
 
     /// Declares an exchange, now and whenever the connection comes back.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// use warren_client::{Error, Exchange};
+    ///
+    /// connection.declare_exchange(Exchange::topic("events")).await?;
+    /// let error = connection.declare_exchange(Exchange::fanout("events")).await.expect_err("it is another");
+    /// assert!(matches!(error, Error::Topology { code: 406, .. }));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -72,9 +110,8 @@ impl Connection {
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-    /// # fn main() { run(async |url: String| {
-    /// # use warren_client::{Connection, Queue};
-    /// # let connection = Connection::open(url).await?;
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::Queue;
     /// let mine = connection.declare_queue(Queue::exclusive()).await?;
     /// println!("the broker calls it {}", mine.name());
     /// # Ok(())
@@ -96,9 +133,8 @@ impl Connection {
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-    /// # fn main() { run(async |url: String| {
-    /// # use warren_client::{Connection, Exchange, Queue};
-    /// # let connection = Connection::open(url).await?;
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::{Exchange, Queue};
     /// connection.declare_exchange(Exchange::topic("events")).await?;
     /// let audit = connection.declare_queue(Queue::new("audit")).await?;
     /// connection.bind("events", &audit, "order.#").await?;
@@ -120,6 +156,23 @@ impl Connection {
 
     /// The same with arguments, which headers exchanges look at.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// use warren_client::{Exchange, Message, Queue, Value};
+    ///
+    /// connection.declare_exchange(Exchange::headers("files")).await?;
+    /// let pictures = connection.declare_queue(Queue::new("pictures")).await?;
+    /// let kind = [("kind".to_owned(), Value::from("picture"))];
+    /// connection.bind_with("files", &pictures, "", &kind).await?;
+    ///
+    /// let publisher = connection.publisher().await?;
+    /// publisher.send("files", "", Message::text("cat").header("kind", "picture")?).await?;
+    /// assert!(publisher.send("files", "", Message::text("song")).await.is_err());
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`Connection::declare_exchange`].
@@ -138,11 +191,36 @@ impl Connection {
     }
 
     /// Declares the queue no more when the connection comes back. The queue itself stays.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::Queue;
+    /// let orders = connection.declare_queue(Queue::new("orders")).await?;
+    /// connection.forget_queue(&orders);
+    /// // It is still there, and if somebody deletes it, it stays deleted.
+    /// connection.publisher().await?.send_json("", "orders", "tea").await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn forget_queue(&self, queue: &DeclaredQueue) {
         self.main.record(|topology| topology.forget_queue(queue));
     }
 
     /// Declares the exchange no more, nor its bindings, when the connection comes back. The exchange itself stays.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::{Exchange, Message, PublisherOptions};
+    /// connection.declare_exchange(Exchange::fanout("news")).await?;
+    /// connection.forget_exchange("news");
+    /// // It is still there, and if somebody deletes it, it stays deleted.
+    /// let publisher = connection.publisher_with(PublisherOptions::default().allow_unroutable()).await?;
+    /// publisher.send("news", "", Message::text("it works")).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn forget_exchange(&self, name: &str) {
         self.main.record(|topology| topology.forget_exchange(name));
     }
@@ -150,6 +228,18 @@ impl Connection {
     /// Closes the connection, and waits until the broker has seen everything that was sent. What uses it ends with
     /// [`Error::Closed`]; publishes that are not confirmed by then are lost with a warning in the log, so
     /// [flush](crate::Publisher::flush) first.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::Error;
+    /// let publisher = connection.publisher().await?;
+    /// publisher.flush().await?;
+    /// connection.close().await;
+    /// assert!(matches!(publisher.send_json("", "orders", "tea").await, Err(Error::Closed)));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub async fn close(self) {
         if let Some(publishing) = self.publishing.get() {
             publishing.close().await;
@@ -162,11 +252,10 @@ impl Connection {
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-    /// # fn main() { run(async |url: String| {
-    /// # use warren_client::{Connection, Queue};
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::Queue;
     /// use warren_client::lapin::options::QueuePurgeOptions;
     ///
-    /// # let connection = Connection::open(url).await?;
     /// # connection.declare_queue(Queue::new("orders")).await?;
     /// let channel = connection.lapin_channel().await?;
     /// let purged = channel.queue_purge("orders".into(), QueuePurgeOptions::default()).await?;

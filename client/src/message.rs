@@ -48,6 +48,15 @@ impl Message {
 
     /// A value as JSON.
     ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Message;
+    /// let numbers = Message::json(&[1, 2, 3])?;
+    /// assert_eq!(numbers.body(), b"[1,2,3]");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Encode`] if it cannot be written as JSON.
@@ -57,21 +66,51 @@ impl Message {
     }
 
     /// Bytes.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// let picture = Message::bytes([0xff, 0xd8]);
+    /// assert_eq!(picture.body(), [0xff, 0xd8]);
+    /// ```
     pub fn bytes(body: impl Into<Vec<u8>>) -> Self {
         Self::new(body.into(), "application/octet-stream")
     }
 
     /// Text.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// let greeting = Message::text("hello");
+    /// assert_eq!(greeting.body(), b"hello");
+    /// ```
     pub fn text(body: impl Into<String>) -> Self {
         Self::new(body.into().into_bytes(), "text/plain; charset=utf-8")
     }
 
     /// A body with properties as lapin has them. They are used as they are.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// use warren_client::lapin::BasicProperties;
+    ///
+    /// let message = Message::with_properties("hello", BasicProperties::default().with_app_id("shop".into()));
+    /// assert_eq!(*message.properties().delivery_mode(), None, "not even persistent, because it was not said");
+    /// ```
     pub fn with_properties(body: impl Into<Vec<u8>>, properties: BasicProperties) -> Self {
         Self { body: body.into(), properties }
     }
 
     /// A header.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Message;
+    /// let order = Message::text("tea").header("shop", "vienna")?.header("cups", 2)?;
+    /// let headers = order.properties().headers().as_ref().map(|headers| headers.inner().len());
+    /// assert_eq!(headers, Some(2));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -86,6 +125,16 @@ impl Message {
 
     /// What kind of thing the body is, such as `image/jpeg`.
     ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Message;
+    /// let picture = Message::bytes([0xff, 0xd8]).content_type("image/jpeg")?;
+    /// let kind = picture.properties().content_type().as_ref().map(|kind| kind.as_str());
+    /// assert_eq!(kind, Some("image/jpeg"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Invalid`] if it has more than 255 bytes.
@@ -97,6 +146,16 @@ impl Message {
     /// What tells this message from all others. Whoever receives it can use it to notice that the same message came twice.
     /// Without one of yours a publisher gives it a random one.
     ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Message;
+    /// let order = Message::text("tea").id("order-17")?;
+    /// let id = order.properties().message_id().as_ref().map(|id| id.as_str());
+    /// assert_eq!(id, Some("order-17"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Invalid`] if it has more than 255 bytes.
@@ -106,6 +165,16 @@ impl Message {
     }
 
     /// What this message belongs to, such as the request that it answers.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Message;
+    /// let answer = Message::text("it is on its way").correlation_id("order-17")?;
+    /// let id = answer.properties().correlation_id().as_ref().map(|id| id.as_str());
+    /// assert_eq!(id, Some("order-17"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -117,6 +186,16 @@ impl Message {
 
     /// The queue in which an answer is awaited.
     ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Message;
+    /// let question = Message::text("where is it?").reply_to("answers")?;
+    /// let queue = question.properties().reply_to().as_ref().map(|queue| queue.as_str());
+    /// assert_eq!(queue, Some("answers"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Invalid`] if it has more than 255 bytes.
@@ -127,6 +206,16 @@ impl Message {
 
     /// The name of the kind of message.
     ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Message;
+    /// let event = Message::text("{}").kind("order.created")?;
+    /// let kind = event.properties().kind().as_ref().map(|kind| kind.as_str());
+    /// assert_eq!(kind, Some("order.created"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Invalid`] if it has more than 255 bytes.
@@ -136,18 +225,40 @@ impl Message {
     }
 
     /// Queues that know priorities deliver higher ones first.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// let urgent = Message::text("fire").priority(9);
+    /// assert_eq!(*urgent.properties().priority(), Some(9));
+    /// ```
     pub fn priority(mut self, priority: u8) -> Self {
         self.properties = self.properties.with_priority(priority);
         self
     }
 
     /// Who has not received it after this time does not receive it any more. Whole milliseconds.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use warren_client::Message;
+    /// let offer = Message::text("today only").expires_after(Duration::from_secs(60));
+    /// let milliseconds = offer.properties().expiration().as_ref().map(|time| time.as_str());
+    /// assert_eq!(milliseconds, Some("60000"));
+    /// ```
     pub fn expires_after(mut self, time: Duration) -> Self {
         self.properties = self.properties.with_expiration(time.as_millis().to_string().into());
         self
     }
 
     /// When it was made.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// let old = Message::text("hello").timestamp(UNIX_EPOCH + Duration::from_secs(86_400));
+    /// assert_eq!(*old.properties().timestamp(), Some(86_400));
+    /// ```
     pub fn timestamp(mut self, at: SystemTime) -> Self {
         let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.properties = self.properties.with_timestamp(seconds);
@@ -155,17 +266,34 @@ impl Message {
     }
 
     /// It need not survive a restart of the broker.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// let reading = Message::text("21.5").transient();
+    /// assert_eq!(*reading.properties().delivery_mode(), Some(1));
+    /// ```
     pub fn transient(mut self) -> Self {
         self.properties = self.properties.with_delivery_mode(TRANSIENT);
         self
     }
 
     /// The bytes.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// assert_eq!(Message::text("tea").body(), b"tea");
+    /// ```
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
     /// The properties as lapin has them.
+    ///
+    /// ```
+    /// # use warren_client::Message;
+    /// let message = Message::text("tea");
+    /// assert_eq!(*message.properties().delivery_mode(), Some(2), "persistent");
+    /// ```
     pub fn properties(&self) -> &BasicProperties {
         &self.properties
     }

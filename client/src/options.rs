@@ -44,6 +44,17 @@ impl std::fmt::Debug for Url {
 impl Options {
     /// Connects to an address such as `amqp://user:password@host:5672/%2F`, or with TLS to one that begins with
     /// `amqps://`. The path is the virtual host, `%2F` for the one that every broker has.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use warren_client::{Connection, Options};
+    /// // Such as amqp://guest:guest@127.0.0.1:5672/%2F
+    /// let connection = Connection::open(Options::new(url)).await?;
+    /// assert!(connection.watch().borrow().is_connected());
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             urls: vec![Url(url.into())],
@@ -58,12 +69,34 @@ impl Options {
 
     /// One more address, which is tried when those before it do not answer. After a loss the search begins at the first
     /// again.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use warren_client::{Connection, Options};
+    /// // Nobody is at the first of them.
+    /// let options = Options::new("amqp://127.0.0.1:1").address(url);
+    /// let connection = Connection::open(options).await?;
+    /// assert!(connection.watch().borrow().is_connected());
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn address(mut self, url: impl Into<String>) -> Self {
         self.urls.push(Url(url.into()));
         self
     }
 
     /// What the broker calls the connection in its logs and lists: usually the name of the program.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use warren_client::{Connection, Options};
+    /// let connection = Connection::open(Options::new(url).name("invoice-mailer")).await?;
+    /// assert!(connection.watch().borrow().is_connected());
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -72,24 +105,76 @@ impl Options {
     /// How often each side lets the other know that it is there. Twice this time without a sign of the broker, and the
     /// connection counts as lost. Whole seconds up to 65535; the broker may ask for less. The default is the broker's,
     /// or what the URL says (`?heartbeat=10`).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use std::time::Duration;
+    /// # use warren_client::{Connection, Error, Options};
+    /// let often = Options::new(&url).heartbeat(Duration::from_secs(5));
+    /// assert!(Connection::open(often).await.is_ok());
+    /// let hardly = Options::new(&url).heartbeat(Duration::from_secs(100_000));
+    /// assert!(matches!(Connection::open(hardly).await, Err(Error::Invalid { .. })));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = Some(heartbeat);
         self
     }
 
     /// Whom to trust, and who we are, for addresses that begin with `amqps://`.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest_tls.in"));
+    /// # fn main() { secured(Clients::WithoutCertificate, async |url: String, folder: &Path| {
+    /// # use warren_client::{Connection, Options, Tls};
+    /// # let authority = std::fs::read_to_string(folder.join("ca.pem"))?;
+    /// let connection = Connection::open(Options::new(url).tls(Tls::new().authority(authority))).await?;
+    /// assert!(connection.watch().borrow().is_connected());
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
     }
 
     /// How long to wait between attempts to connect again.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use std::time::Duration;
+    /// # use warren_client::{Connection, Options};
+    /// use warren_client::Backoff;
+    ///
+    /// let quick = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+    /// let connection = Connection::open(Options::new(url).backoff(quick)).await?;
+    /// assert!(connection.watch().borrow().is_connected());
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
     /// How long one attempt at one address may take, 10 seconds unless said otherwise.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use std::time::Duration;
+    /// # use warren_client::{Connection, Error, Options};
+    /// // It accepts connections and says nothing.
+    /// let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let url = format!("amqp://{}", silent.local_addr()?);
+    /// let options = Options::new(url).connect_timeout(Duration::from_millis(50));
+    /// assert!(matches!(Connection::open(options).await, Err(Error::Silent { .. })));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -97,6 +182,18 @@ impl Options {
 
     /// Has [`Connection::open`](crate::Connection::open) wait for a broker that is not there yet, as it does later when
     /// one has gone. Otherwise the first attempt must succeed, so that a wrong address is noticed at once.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { run(async |url: String| {
+    /// # use std::time::Duration;
+    /// # use warren_client::{Connection, Options};
+    /// # use tokio::time::timeout;
+    /// let opening = Connection::open(Options::new("amqp://127.0.0.1:1").patient_start());
+    /// assert!(timeout(Duration::from_millis(50), opening).await.is_err(), "it is still being looked for");
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn patient_start(mut self) -> Self {
         self.patient_start = true;
         self

@@ -29,22 +29,51 @@ pub struct Pattern(String);
 
 impl Pattern {
     /// Begins a pattern.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Pattern;
+    /// let pattern = Pattern::new().word("order").any_word().build()?;
+    /// assert_eq!(pattern.as_str(), "order.*");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[expect(clippy::new_ret_no_self, reason = "a pattern is there when its words are known to be good")]
     pub fn new() -> PatternBuilder {
         PatternBuilder { words: Vec::new(), wrong: None }
     }
 
     /// All messages: `#`.
+    ///
+    /// ```
+    /// # use warren_client::Pattern;
+    /// assert!(Pattern::everything().matches("order.created.eu"));
+    /// ```
     pub fn everything() -> Self {
         Self("#".to_owned())
     }
 
     /// Whether a routing key fits.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Pattern;
+    /// let pattern: Pattern = "order.*".parse()?;
+    /// assert!(pattern.matches("order.created"));
+    /// assert!(!pattern.matches("order.created.eu"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn matches(&self, routing_key: &str) -> bool {
         topic_matches(&self.0, routing_key)
     }
 
     /// As the broker is told.
+    ///
+    /// ```
+    /// # use warren_client::Pattern;
+    /// assert_eq!(Pattern::everything().as_str(), "#");
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,6 +112,15 @@ impl TryFrom<&str> for Pattern {
 }
 
 /// A pattern that is being built, word by word.
+///
+/// ```
+/// # fn main() -> Result<(), warren_client::Error> {
+/// # use warren_client::Pattern;
+/// let pattern = Pattern::new().word("order").any_words().build()?;
+/// assert_eq!(pattern.to_string(), "order.#");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes a pattern with `build`"]
 pub struct PatternBuilder {
@@ -92,6 +130,12 @@ pub struct PatternBuilder {
 
 impl PatternBuilder {
     /// This word and no other.
+    ///
+    /// ```
+    /// # use warren_client::Pattern;
+    /// assert!(Pattern::new().word("order").word("created").build().is_ok());
+    /// assert!(Pattern::new().word("order.created").build().is_err(), "these are two");
+    /// ```
     pub fn word(mut self, word: &str) -> Self {
         if word.contains(['.', '*', '#']) {
             let problem = format!(
@@ -104,18 +148,44 @@ impl PatternBuilder {
     }
 
     /// Any one word: `*`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Pattern;
+    /// let pattern = Pattern::new().any_word().word("error").build()?;
+    /// assert!(pattern.matches("disk.error"));
+    /// assert!(!pattern.matches("error"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn any_word(mut self) -> Self {
         self.words.push("*".to_owned());
         self
     }
 
     /// Any number of words, also none: `#`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), warren_client::Error> {
+    /// # use warren_client::Pattern;
+    /// let pattern = Pattern::new().any_words().word("error").build()?;
+    /// assert!(pattern.matches("kernel.disk.error"));
+    /// assert!(pattern.matches("error"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn any_words(mut self) -> Self {
         self.words.push("#".to_owned());
         self
     }
 
     /// The pattern.
+    ///
+    /// ```
+    /// # use warren_client::Pattern;
+    /// assert!(Pattern::new().word("order").build().is_ok());
+    /// assert!(Pattern::new().word(&"x".repeat(256)).build().is_err());
+    /// ```
     ///
     /// # Errors
     ///

@@ -38,11 +38,10 @@ pub use settings::PublisherOptions;
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-/// # fn main() { run(async |url: String| {
-/// # use warren_client::{Connection, Queue};
+/// # fn main() { connected(async |connection: Connection| {
+/// # use warren_client::Queue;
 /// use warren_client::Message;
 ///
-/// # let connection = Connection::open(url).await?;
 /// # connection.declare_queue(Queue::new("orders")).await?;
 /// let publisher = connection.publisher().await?;
 /// // One message, and what became of it.
@@ -72,6 +71,16 @@ enum Command {
 impl Connection {
     /// A publisher with the usual settings. A program needs only one: it can be used by many tasks at once.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # connection.declare_queue(warren_client::Queue::new("orders")).await?;
+    /// let publisher = connection.publisher().await?;
+    /// publisher.send_json("", "orders", &["tea", "milk"]).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Closed`] and [`Error::GaveUp`].
@@ -80,6 +89,17 @@ impl Connection {
     }
 
     /// A publisher with settings of your own.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// use warren_client::PublisherOptions;
+    ///
+    /// let publisher = connection.publisher_with(PublisherOptions::default().window(10)).await?;
+    /// assert_eq!(publisher.room(), 10);
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -100,6 +120,20 @@ impl Publisher {
     ///
     /// Dropping the future does not take the message back: it may arrive or not.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # connection.declare_queue(warren_client::Queue::new("orders")).await?;
+    /// # let publisher = connection.publisher().await?;
+    /// use warren_client::{Error, Message};
+    ///
+    /// publisher.send("", "orders", Message::text("tea")).await?;
+    /// let error = publisher.send("", "odrers", Message::text("tea")).await.expect_err("a wrong name");
+    /// assert!(matches!(error, Error::Returned { .. }));
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Returned`] if no queue was there to take it, [`Error::Nacked`] if the broker declined it,
@@ -111,6 +145,16 @@ impl Publisher {
     }
 
     /// Publishes a value as JSON.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # connection.declare_queue(warren_client::Queue::new("orders")).await?;
+    /// # let publisher = connection.publisher().await?;
+    /// publisher.send_json("", "orders", &["tea", "milk"]).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -124,6 +168,21 @@ impl Publisher {
 
     /// Publishes a message as soon as there is room in the window, and does not wait for the broker. What became of it can be
     /// awaited later; if nobody does, [`Publisher::flush`] tells.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # connection.declare_queue(warren_client::Queue::new("orders")).await?;
+    /// # let publisher = connection.publisher().await?;
+    /// use warren_client::Message;
+    ///
+    /// let first = publisher.enqueue("", "orders", Message::text("tea")).await?;
+    /// let second = publisher.enqueue("", "orders", Message::text("milk")).await?;
+    /// first.await?;
+    /// second.await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -150,9 +209,8 @@ impl Publisher {
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-    /// # fn main() { run(async |url: String| {
-    /// # use warren_client::{Connection, Message, Queue};
-    /// # let connection = Connection::open(url).await?;
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::{Message, Queue};
     /// # connection.declare_queue(Queue::new("numbers")).await?;
     /// # let publisher = connection.publisher().await?;
     /// let messages = (0..100).map(|number: u32| Message::text(number.to_string()));
@@ -183,6 +241,22 @@ impl Publisher {
 
     /// Waits until it is known of everything that was published before what became of it.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # connection.declare_queue(warren_client::Queue::new("orders")).await?;
+    /// # let publisher = connection.publisher().await?;
+    /// use warren_client::{Error, Message};
+    ///
+    /// publisher.enqueue("", "orders", Message::text("tea")).await?;
+    /// publisher.flush().await?;
+    ///
+    /// publisher.enqueue("", "odrers", Message::text("tea")).await?;
+    /// assert!(matches!(publisher.flush().await, Err(Error::Flush { failed: 1, .. })));
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Flush`] if messages failed since the last flush whose [`Confirm`] was dropped, and [`Error::Closed`].
@@ -193,6 +267,15 @@ impl Publisher {
     }
 
     /// How many messages more may be published before publishing waits.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # let publisher = connection.publisher().await?;
+    /// assert_eq!(publisher.room(), 1000, "the window, unless said otherwise");
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn room(&self) -> usize {
         self.window.available_permits()
     }
@@ -202,9 +285,8 @@ impl Publisher {
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-/// # fn main() { run(async |url: String| {
-/// # use warren_client::{Connection, Error, Message};
-/// # let connection = Connection::open(url).await?;
+/// # fn main() { connected(async |connection: Connection| {
+/// # use warren_client::{Error, Message};
 /// # let publisher = connection.publisher().await?;
 /// let confirm = publisher.enqueue("", "nowhere", Message::text("lost")).await?;
 /// // ... something else meanwhile ...

@@ -7,19 +7,26 @@ use crate::Error;
 /// What a connection is doing at the moment. See [`Connection::watch`](crate::Connection::watch).
 ///
 /// ```
-/// # async fn example(connection: warren_client::Connection) {
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+/// # fn main() { connected(async |connection: Connection| {
 /// use warren_client::State;
 ///
 /// let mut states = connection.watch();
-/// while states.changed().await.is_ok() {
-///     match &*states.borrow_and_update() {
-///         State::Connected { address } => println!("connected to {address}"),
-///         State::Reconnecting { attempt, reason } => println!("attempt {attempt}, because {reason}"),
-///         State::Closed { reason: Some(reason) } => println!("given up: {reason}"),
-///         _ => {}
+/// let watching = tokio::spawn(async move {
+///     loop {
+///         match &*states.borrow_and_update() {
+///             State::Connected { address } => println!("connected to {address}"),
+///             State::Reconnecting { attempt, reason } => println!("attempt {attempt}, because {reason}"),
+///             State::Closed { reason: Some(reason) } => return format!("given up: {reason}"),
+///             _ => return "closed".to_owned(),
+///         }
+///         let _ = states.changed().await;
 ///     }
-/// }
-/// # }
+/// });
+/// connection.close().await;
+/// assert_eq!(watching.await?, "closed");
+/// # Ok(())
+/// # }) }
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -45,6 +52,17 @@ pub enum State {
 
 impl State {
     /// Whether messages flow.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// let mut states = connection.watch();
+    /// // Waits until messages flow, which they do already.
+    /// let state = states.wait_for(|state| state.is_connected()).await?;
+    /// assert!(state.is_connected());
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected { .. })
     }

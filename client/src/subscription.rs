@@ -35,6 +35,23 @@ impl Default for SubscribeOptions {
 impl SubscribeOptions {
     /// How many messages may be without a verdict at once, 100 unless said otherwise; 0 means no limit. A low number shares
     /// messages fairly between programs, a high one saves waiting.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # connection.declare_queue(warren_client::Queue::new("orders")).await?;
+    /// # connection.publisher().await?.send_json("", "orders", "tea").await?;
+    /// use warren_client::SubscribeOptions;
+    ///
+    /// let one_by_one = SubscribeOptions::default().prefetch(1);
+    /// let mut orders = connection.subscribe_with::<String>("orders", one_by_one).await?;
+    /// let order = orders.next().await.expect("there is one")?;
+    /// // The next one comes after this.
+    /// order.ack().await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = messages;
         self
@@ -42,6 +59,21 @@ impl SubscribeOptions {
 
     /// Has the broker forget each message when it has sent it. Faster, and what was sent and not worked on is lost with the
     /// connection.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # connection.declare_queue(warren_client::Queue::new("readings")).await?;
+    /// # connection.publisher().await?.send_json("", "readings", &21.5).await?;
+    /// use warren_client::SubscribeOptions;
+    ///
+    /// let careless = SubscribeOptions::default().auto_ack();
+    /// let mut readings = connection.subscribe_with::<f64>("readings", careless).await?;
+    /// assert_eq!(readings.next().await.expect("there is one")?.into_value(), 21.5);
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn auto_ack(mut self) -> Self {
         self.acks = Acks::ByBroker;
         self
@@ -56,6 +88,25 @@ impl SubscribeOptions {
 /// discarded, which hands it to the queue's dead-letter exchange, if it has one, and the stream goes on.
 ///
 /// See [`Connection::subscribe`], [`Topic`](crate::Topic) and [`Fanout`](crate::Fanout).
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+/// # fn main() { connected(async |connection: Connection| {
+/// # connection.declare_queue(warren_client::Queue::new("numbers")).await?;
+/// # let publisher = connection.publisher().await?;
+/// # for number in 1..=3 {
+/// #     publisher.send_json("", "numbers", &number).await?;
+/// # }
+/// use futures::{StreamExt, TryStreamExt};
+/// use warren_client::{Delivery, SubscribeOptions};
+///
+/// let auto_ack = SubscribeOptions::default().auto_ack();
+/// let numbers = connection.subscribe_with::<i64>("numbers", auto_ack).await?;
+/// let three: Vec<i64> = numbers.take(3).map_ok(Delivery::into_value).try_collect().await?;
+/// assert_eq!(three, [1, 2, 3]);
+/// # Ok(())
+/// # }) }
+/// ```
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Subscription<T> {
     deliveries: BoxStream<'static, Result<Delivery<T>, Error>>,
@@ -104,11 +155,10 @@ impl Connection {
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-    /// # fn main() { run(async |url: String| {
-    /// # use warren_client::{Connection, Queue};
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::Queue;
     /// use futures::StreamExt;
     ///
-    /// # let connection = Connection::open(url).await?;
     /// let orders = connection.declare_queue(Queue::new("orders")).await?;
     /// # connection.publisher().await?.send_json("", "orders", &["tea"]).await?;
     /// let mut orders = connection.subscribe::<Vec<String>>(&orders).await?;
@@ -134,6 +184,21 @@ impl Connection {
 
     /// The same with settings of your own.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # connection.declare_queue(warren_client::Queue::new("orders")).await?;
+    /// # connection.publisher().await?.send_json("", "orders", "tea").await?;
+    /// use warren_client::SubscribeOptions;
+    ///
+    /// let options = SubscribeOptions::default().prefetch(10);
+    /// let mut orders = connection.subscribe_with::<String>("orders", options).await?;
+    /// assert_eq!(orders.next().await.expect("there is one")?.value(), "tea");
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`Connection::subscribe`].
@@ -150,6 +215,22 @@ impl Connection {
     }
 
     /// The same for messages of which only the bytes matter.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use futures::StreamExt;
+    /// # connection.declare_queue(warren_client::Queue::new("pictures")).await?;
+    /// # connection.publisher().await?.send("", "pictures", warren_client::Message::bytes([0xff, 0xd8])).await?;
+    /// use warren_client::SubscribeOptions;
+    ///
+    /// let mut pictures = connection.subscribe_bytes("pictures", SubscribeOptions::default()).await?;
+    /// let picture = pictures.next().await.expect("there is one")?;
+    /// assert_eq!(picture.body(), [0xff, 0xd8]);
+    /// picture.ack().await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -31,6 +31,12 @@ pub enum Value {
 
 impl Value {
     /// The text, if it is one.
+    ///
+    /// ```
+    /// # use warren_client::Value;
+    /// assert_eq!(Value::from("tea").as_text(), Some("tea"));
+    /// assert_eq!(Value::from(3).as_text(), None);
+    /// ```
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -39,6 +45,12 @@ impl Value {
     }
 
     /// The whole number, if it is one.
+    ///
+    /// ```
+    /// # use warren_client::Value;
+    /// assert_eq!(Value::from(3).as_int(), Some(3));
+    /// assert_eq!(Value::from("3").as_int(), None);
+    /// ```
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),

@@ -36,9 +36,8 @@ pub(crate) use worker::panic_text;
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-/// # fn main() { run(async |url: String| {
+/// # fn main() { connected(async |connection: Connection| {
 /// # use std::time::Duration;
-/// # use warren_client::Connection;
 /// use warren_client::Job;
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
@@ -52,7 +51,6 @@ pub(crate) use worker::panic_text;
 ///     Ok(())
 /// }
 ///
-/// # let connection = Connection::open(url).await?;
 /// let thumbnails = connection.work_queue::<Thumbnail>("thumbnails").await?;
 /// thumbnails.push(&Thumbnail { picture: "cat.jpg".into(), width: 64 }).await?;
 /// let worker = thumbnails.work(make).await?;
@@ -73,6 +71,15 @@ pub struct WorkQueue<T> {
 impl Connection {
     /// A work queue with the usual settings. Its queue is declared as a durable one.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// let mails = connection.work_queue::<String>("mails").await?;
+    /// mails.push(&"alex@example.com".to_owned()).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Topology`] if a queue of that name is there with other properties, [`Error::Closed`] and
@@ -82,6 +89,18 @@ impl Connection {
     }
 
     /// A work queue with settings of your own.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// use warren_client::{Queue, WorkOptions};
+    ///
+    /// let options = WorkOptions::default().attempts(3).queue(Queue::new("").max_priority(5));
+    /// let mails = connection.work_queue_with::<String>("mails", options).await?;
+    /// mails.push(&"alex@example.com".to_owned()).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -98,6 +117,15 @@ impl Connection {
 impl<T> WorkQueue<T> {
     /// Puts a job into the queue and waits until the broker has it.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// let sums = connection.work_queue::<(i64, i64)>("sums").await?;
+    /// sums.push(&(1, 2)).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Encode`], and as for [`Publisher::send`].
@@ -110,6 +138,17 @@ impl<T> WorkQueue<T> {
 
     /// The same with a message of your own, for a priority or an id. Its body must be a job as JSON.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// use warren_client::Message;
+    ///
+    /// let sums = connection.work_queue::<(i64, i64)>("sums").await?;
+    /// sums.push_message(Message::json(&(1, 2))?.id("sum-1")?).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`Publisher::send`].
@@ -118,6 +157,27 @@ impl<T> WorkQueue<T> {
     }
 
     /// Does the jobs of the queue, several at a time, each with a call of this function.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use std::time::Duration;
+    /// use warren_client::Job;
+    ///
+    /// let (results, mut done) = tokio::sync::mpsc::unbounded_channel();
+    /// let sums = connection.work_queue::<(i64, i64)>("sums").await?;
+    /// let worker = sums
+    ///     .work(move |job: Job<(i64, i64)>| {
+    ///         let results = results.clone();
+    ///         async move { results.send(job.0 + job.1) }
+    ///     })
+    ///     .await?;
+    /// sums.push(&(1, 2)).await?;
+    /// assert_eq!(done.recv().await, Some(3));
+    /// worker.shutdown(Duration::from_secs(20)).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -150,6 +210,15 @@ impl<T> WorkQueue<T> {
     }
 
     /// The name of the queue for jobs that failed too often.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// let sums = connection.work_queue::<(i64, i64)>("sums").await?;
+    /// assert_eq!(sums.dead_letters(), "sums.dead");
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn dead_letters(&self) -> String {
         format!("{}.dead", self.name)
     }

@@ -1,8 +1,9 @@
 //! Rules about the source that no compiler checks: which layer may use what, how long a file may be, what every
-//! module begins with, and what must not be in the repository.
+//! module begins with, what has an example, and what must not be in the repository.
 //!
 //! It reads source as text. Comments, string literals and code under `#[cfg(test)]` do not count for the layers.
 
+mod examples;
 mod layers;
 mod source;
 
@@ -10,6 +11,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use examples::missing_examples;
 use layers::layer_violations;
 use source::without_comments_and_literals;
 
@@ -91,6 +93,7 @@ fn violations(name: &str, text: &str) -> Vec<String> {
             found.push(": no //! header that says what the module is".to_owned());
         }
         found.extend(layer_violations(name, text));
+        found.extend(missing_examples(name, text));
     }
     check_unsafe(name, text, &mut found);
     found

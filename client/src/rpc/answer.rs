@@ -18,15 +18,19 @@ const FAULT: &str = "fault";
 /// Why a call has no result.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+/// # fn main() { connected(async |connection: Connection| {
 /// use warren_client::CallError;
 ///
-/// # fn example(result: Result<u32, CallError<String>>) {
-/// match result {
+/// # let server = connection.serve("price", 1, async |of: String| Err::<u32, _>(format!("no {of} here"))).await?;
+/// let client = connection.rpc_client().await?;
+/// match client.call::<str, u32, String>("price", "milk").await {
 ///     Ok(price) => println!("{price}"),
-///     Err(CallError::Server(reason)) => println!("the server said: {reason}"),
-///     Err(error) => println!("no answer: {error}"),
+///     Err(CallError::Server(reason)) => assert_eq!(reason, "no milk here"),
+///     Err(error) => panic!("no answer: {error}"),
 /// }
-/// # }
+/// # Ok(())
+/// # }) }
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

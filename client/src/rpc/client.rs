@@ -35,9 +35,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-/// # fn main() { run(async |url: String| {
-/// # use warren_client::Connection;
-/// # let connection = Connection::open(url).await?;
+/// # fn main() { connected(async |connection: Connection| {
 /// let server = connection
 ///     .serve("square", 8, async |number: i64| number.checked_mul(number).ok_or("too large".to_owned()))
 ///     .await?;
@@ -85,6 +83,16 @@ enum Ready {
 impl Connection {
     /// A client for remote calls with the usual settings.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # let server = connection.serve("square", 8, async |n: i64| n.checked_mul(n).ok_or("too large".to_owned())).await?;
+    /// let client = connection.rpc_client().await?;
+    /// assert_eq!(client.call::<i64, i64, String>("square", &12).await?, 144);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Closed`] and [`Error::GaveUp`].
@@ -93,6 +101,19 @@ impl Connection {
     }
 
     /// The same with settings of your own.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # let server = connection.serve("square", 8, async |n: i64| n.checked_mul(n).ok_or("too large".to_owned())).await?;
+    /// use std::time::Duration;
+    /// use warren_client::RpcOptions;
+    ///
+    /// let client = connection.rpc_client_with(RpcOptions::default().timeout(Duration::from_secs(2))).await?;
+    /// assert_eq!(client.call::<i64, i64, String>("square", &12).await?, 144);
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -110,6 +131,24 @@ impl RpcClient {
     /// Calls the server of a queue with a request as JSON, and waits for its result. The types are those of the request,
     /// of the result, and of the error that the server's handler may return.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # let server = connection.serve("square", 8, async |n: i64| n.checked_mul(n).ok_or("too large".to_owned())).await?;
+    /// # let client = connection.rpc_client().await?;
+    /// use warren_client::{CallError, Error};
+    ///
+    /// assert_eq!(client.call::<i64, i64, String>("square", &12).await?, 144);
+    /// match client.call::<i64, i64, String>("square", &i64::MAX).await {
+    ///     Err(CallError::Server(reason)) => assert_eq!(reason, "too large"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// let nobody = client.call::<i64, i64, String>("cube", &12).await;
+    /// assert!(matches!(nobody, Err(CallError::Failed(Error::NoServer { .. }))));
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`CallError`].
@@ -123,6 +162,21 @@ impl RpcClient {
     }
 
     /// The same with a timeout of its own.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # let client = connection.rpc_client().await?;
+    /// use std::time::Duration;
+    /// use warren_client::{CallError, Error, Queue};
+    ///
+    /// connection.declare_queue(Queue::new("slow")).await?;
+    /// let patience = Duration::from_millis(50);
+    /// let late = client.call_within::<i64, i64, String>(patience, "slow", &12).await;
+    /// assert!(matches!(late, Err(CallError::Failed(Error::NoAnswer { .. }))));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -145,6 +199,19 @@ impl RpcClient {
     /// Calls a server that speaks anything but JSON. The answer is as the server sent it, needs no verdict, and is for you to
     /// judge.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # let server = connection.serve("square", 8, async |n: i64| n.checked_mul(n).ok_or("too large".to_owned())).await?;
+    /// # let client = connection.rpc_client().await?;
+    /// use warren_client::Message;
+    ///
+    /// let answer = client.request("square", Message::text("12")).await?;
+    /// assert_eq!(answer.body(), b"144");
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`CallError::Failed`].
@@ -154,6 +221,20 @@ impl RpcClient {
     }
 
     /// How many calls wait for an answer.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # connection.declare_queue(warren_client::Queue::new("slow")).await?;
+    /// let client = connection.rpc_client().await?;
+    /// let mut call = Box::pin(client.call::<i64, i64, String>("slow", &12));
+    /// assert!(futures::poll!(&mut call).is_pending());
+    /// assert_eq!(client.in_flight(), 1);
+    /// drop(call);
+    /// assert_eq!(client.in_flight(), 0, "what is dropped is forgotten");
+    /// # Ok(())
+    /// # }) }
+    /// ```
     pub fn in_flight(&self) -> usize {
         self.calls.waiting().len()
     }

@@ -22,9 +22,8 @@ use crate::{Connection, Error, Message, Publisher, PublisherOptions, Queue};
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
-/// # fn main() { run(async |url: String| {
+/// # fn main() { connected(async |connection: Connection| {
 /// # use std::time::Duration;
-/// # use warren_client::Connection;
 /// #[derive(serde::Deserialize)]
 /// struct Division {
 ///     dividend: i64,
@@ -35,7 +34,6 @@ use crate::{Connection, Error, Message, Publisher, PublisherOptions, Queue};
 ///     division.dividend.checked_div(division.divisor).ok_or_else(|| "not by zero".to_owned())
 /// }
 ///
-/// # let connection = Connection::open(url).await?;
 /// let server = connection.serve("divide", 4, divide).await?;
 /// // ... until the program is to end:
 /// server.shutdown(Duration::from_secs(20)).await?;
@@ -49,6 +47,17 @@ pub struct RpcServer(Pool);
 impl Connection {
     /// Answers the calls that come to a queue, up to `concurrency` of them at a time, with what this function returns. The
     /// queue is declared: it goes away with its last server, so that calls without one fail at once.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// let lengths = connection.serve("length", 4, async |text: String| Ok::<_, String>(text.len())).await?;
+    ///
+    /// let client = connection.rpc_client().await?;
+    /// assert_eq!(client.call::<_, usize, String>("length", "tea").await?, 3);
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,6 +94,17 @@ impl RpcServer {
     /// Takes no more calls, and lets those that run end within this time. Those that do not are ended, and go to another
     /// server. Says how many.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use std::time::Duration;
+    /// let lengths = connection.serve("length", 4, async |text: String| Ok::<_, String>(text.len())).await?;
+    /// let unfinished = lengths.shutdown(Duration::from_secs(20)).await?;
+    /// assert_eq!(unfinished, 0);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Why the server had ended before, as for [`RpcServer::ended`].
@@ -93,6 +113,17 @@ impl RpcServer {
     }
 
     /// Waits until the server ends by itself, which it does only if it has to.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::Error;
+    /// let lengths = connection.serve("length", 4, async |text: String| Ok::<_, String>(text.len())).await?;
+    /// connection.close().await;
+    /// assert!(matches!(lengths.ended().await, Err(Error::Closed)));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -31,6 +31,20 @@ pub(super) struct Crew {
 
 /// A worker that does the jobs of a [`WorkQueue`](crate::WorkQueue). Dropping it ends it at once, with the jobs that run,
 /// which go back to the queue.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+/// # fn main() { connected(async |connection: Connection| {
+/// # use std::time::Duration;
+/// use warren_client::Job;
+///
+/// let mails = connection.work_queue::<String>("mails").await?;
+/// let worker = mails.work(async |job: Job<String>| Ok::<(), String>(println!("to {}", *job))).await?;
+/// // ... until the program is to end:
+/// worker.shutdown(Duration::from_secs(20)).await?;
+/// # Ok(())
+/// # }) }
+/// ```
 #[derive(Debug)]
 #[must_use = "a worker ends when it is dropped"]
 pub struct Worker(Pool);
@@ -54,6 +68,19 @@ impl Worker {
     /// Takes no more jobs, and lets those that run end within this time. Those that do not are ended, and go back to the
     /// queue for another worker. Says how many.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use std::time::Duration;
+    /// # use warren_client::Job;
+    /// # let mails = connection.work_queue::<String>("mails").await?;
+    /// let worker = mails.work(async |job: Job<String>| Ok::<(), String>(println!("to {}", *job))).await?;
+    /// let unfinished = worker.shutdown(Duration::from_secs(20)).await?;
+    /// assert_eq!(unfinished, 0);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Why the worker had ended before, as for [`Worker::ended`].
@@ -63,6 +90,18 @@ impl Worker {
 
     /// Waits until the worker ends by itself, which it does only if it has to. Losing the connection for a while is no
     /// reason.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));
+    /// # fn main() { connected(async |connection: Connection| {
+    /// # use warren_client::{Error, Job};
+    /// # let mails = connection.work_queue::<String>("mails").await?;
+    /// let worker = mails.work(async |job: Job<String>| Ok::<(), String>(println!("to {}", *job))).await?;
+    /// connection.close().await;
+    /// assert!(matches!(worker.ended().await, Err(Error::Closed)));
+    /// # Ok(())
+    /// # }) }
+    /// ```
     ///
     /// # Errors
     ///
