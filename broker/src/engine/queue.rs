@@ -130,6 +130,8 @@ pub struct Queue {
     claimed: u32,
     /// Nobody gets messages.
     paused: bool,
+    /// The last dispatch left messages for which there was no consumer that could take one.
+    waits: bool,
     deleted: bool,
     /// What a queue without limits and deadlines has no use for.
     extras: Option<Box<Extras>>,
@@ -146,6 +148,7 @@ impl Queue {
             memory_bytes: 0,
             claimed: 0,
             paused: false,
+            waits: false,
             deleted: false,
             extras: Extras::with(options.settings.clone()),
             options,
@@ -289,6 +292,12 @@ impl Queue {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// Whether the last [`Queue::dispatch`] ended because no consumer could take the next message.
+    #[must_use]
+    pub fn waits_for_consumers(&self) -> bool {
+        self.waits
     }
 
     /// Lets nobody have messages from now on, or lets them again: dispatch afterwards. Messages come in, expire and are settled all

@@ -18,19 +18,17 @@ use crate::engine::queue::{
 };
 use crate::engine::topology::Handle;
 use crate::server::census::ExchangeMeter;
-use crate::server::dead_letters::DeadLetters;
 use crate::server::history::HistoryHandle;
-use crate::server::memory_gauge::MemoryGauge;
 use crate::server::outbox::Outbox;
-use crate::server::pager::Pager;
-use crate::server::timers::Timers;
 use crate::session::action::{Settlement, SourceId};
 use crate::stats::tally::Tally;
-use crate::store::{Epoch, Kept, Store};
+use crate::store::{Epoch, Kept};
 use crate::wire::message::Message;
 use crate::wire::properties::has_expiration;
 
+mod backing;
 mod browse;
+mod capacity;
 mod dead;
 mod effects;
 mod held;
@@ -41,7 +39,9 @@ mod staged;
 mod targets;
 mod timing;
 
+pub(super) use backing::Backing;
 pub(super) use browse::Claims;
+use capacity::Capacity;
 use dead::Dead;
 pub(super) use dead::DeadMessage;
 use effects::with_delivery_count;
@@ -77,6 +77,7 @@ struct State {
     timing: Timing,
     dead: Option<Box<Dead>>,
     tally: Tally,
+    capacity: Capacity,
 }
 
 /// An engine queue with its lock, its consumers' outboxes and its store.
@@ -91,21 +92,6 @@ pub struct SharedQueue {
     /// When it was declared or restored, in milliseconds since 1970.
     made_ms: u64,
     state: Mutex<State>,
-}
-
-/// What queues share: where messages go, and what counts and moves them.
-#[derive(Debug, Clone)]
-pub struct Backing {
-    /// Keeps what must survive, and what must leave memory.
-    pub store: Arc<dyn Store>,
-    /// Counts what is in memory.
-    pub memory: Arc<MemoryGauge>,
-    /// Brings back what left memory.
-    pub pager: Arc<Pager>,
-    /// Tells the time, and wakes queues.
-    pub timers: Arc<Timers>,
-    /// Publishes what queues give up.
-    pub dead_letters: Arc<DeadLetters>,
 }
 
 impl std::fmt::Debug for SharedQueue {
@@ -218,6 +204,7 @@ impl SharedQueue {
     }
 
     fn with_queue(id: QueueId, options: Arc<QueueOptions>, backing: Backing, queue: Queue) -> QueueHandle {
+        let made_ms = backing.timers.now_ms();
         let state = State {
             queue,
             targets: Targets::default(),
@@ -232,9 +219,9 @@ impl SharedQueue {
             timing: Timing::default(),
             dead: None,
             tally: Tally::default(),
+            capacity: Capacity::new(made_ms),
         };
         let deleted = AtomicBool::new(false);
-        let made_ms = backing.timers.now_ms();
         let may_reject =
             AtomicBool::new(options.settings.as_ref().is_some_and(|settings| settings.may_reject()));
         let handle = Arc::new_cyclic(|this| Self {
@@ -477,6 +464,8 @@ impl SharedQueue {
         self.apply_effects(&mut guard);
         self.backing.memory.change(before, guard.queue.memory_bytes());
         self.request_load(&mut guard);
+        let waits = guard.queue.waits_for_consumers();
+        guard.capacity.note(waits, || self.now_ms());
         self.arm(&mut guard);
         result
     }

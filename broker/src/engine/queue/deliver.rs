@@ -23,7 +23,7 @@ impl Queue {
             // Somebody calls again soon: more is due.
             return;
         }
-        let mut delivered = None;
+        let (mut delivered, mut waits) = (None, false);
         while !self.paused {
             let level = self.levels.top();
             if !self.levels.at(level).ready.has_next() {
@@ -32,10 +32,14 @@ impl Queue {
             if self.gave_up_head(level, now_ms, effects) {
                 continue;
             }
-            let Some(turn) = self.consumers.next(gate) else { break };
+            let Some(turn) = self.consumers.next(gate) else {
+                waits = true;
+                break;
+            };
             let Some(entry) = self.pop(level) else { break };
             self.deliver(level, entry, &turn, now_ms, &mut delivered, effects);
         }
+        self.waits = waits;
         effects.extend(delivered.map(|(level, up_to)| Effect::Delivered { level, up_to }));
         if self.extras.is_some() {
             self.drop_excess(effects);

@@ -57,6 +57,9 @@ impl Row for QueueView {
         out.add("state", || "running");
         out.add("paused", || self.paused);
         out.add("consumers", || self.consumer_count);
+        let capacity = f64::from(self.consumer_capacity) / 1_000_000.0;
+        out.add("consumer_capacity", || capacity);
+        out.add("consumer_utilisation", || capacity);
         out.add("memory", || self.memory_bytes);
         out.add("message_bytes", || self.ready_bytes + self.unacked_bytes);
         out.add("message_bytes_ready", || self.ready_bytes);

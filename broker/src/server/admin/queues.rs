@@ -41,6 +41,8 @@ pub struct QueueView {
     pub paused: bool,
     /// How many consumers it has.
     pub consumer_count: u32,
+    /// In what share of the last five seconds every ready message found a consumer at once, in millionths; 0 without consumers.
+    pub consumer_capacity: u32,
     /// Its consumers, if they were asked for.
     pub consumers: Vec<ConsumerView>,
     /// Since when nothing happened in it, to five seconds, in milliseconds since 1970.
@@ -146,6 +148,7 @@ fn view_of(
         memory_bytes: look.memory_bytes.try_into().unwrap_or(u64::MAX),
         paused: look.paused,
         consumer_count: look.consumers,
+        consumer_capacity: look.capacity,
         consumers: Vec::new(),
         idle_since_ms: past.and_then(QueueSeries::changed_ms).unwrap_or(look.made_ms),
     }

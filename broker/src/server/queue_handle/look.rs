@@ -17,6 +17,8 @@ pub(in crate::server) struct QueueLook {
     pub(in crate::server) unacked_bytes: u64,
     /// Whether nobody gets messages.
     pub(in crate::server) paused: bool,
+    /// In what share of the last five seconds consumers could take what there was, in millionths.
+    pub(in crate::server) capacity: u32,
     /// What its messages occupy.
     pub(in crate::server) memory_bytes: usize,
     /// Since it was declared or restored.
@@ -31,7 +33,7 @@ impl SharedQueue {
     /// Looks at it.
     pub(in crate::server) fn look(&self) -> QueueLook {
         let state = self.state.lock();
-        let State { queue, tally, .. } = &*state;
+        let State { queue, tally, capacity, .. } = &*state;
         QueueLook {
             ready: queue.ready_count(),
             unacked: queue.unacked_count(),
@@ -39,6 +41,7 @@ impl SharedQueue {
             ready_bytes: queue.ready_bytes(),
             unacked_bytes: queue.unacked_bytes(),
             paused: queue.is_paused(),
+            capacity: if queue.consumer_count() == 0 { 0 } else { capacity.share() },
             memory_bytes: queue.memory_bytes(),
             tally: *tally,
             ends: queue.counters(),
@@ -46,9 +49,10 @@ impl SharedQueue {
         }
     }
 
-    /// What statistics keep of it.
+    /// What statistics keep of it. Ends the time that [`QueueLook::capacity`] is of.
     pub(in crate::server) fn sample(&self) -> [u64; 2 + COUNTS] {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.capacity.look(self.now_ms());
         let counts = (u64::from(state.queue.ready_count()), u64::from(state.queue.unacked_count()));
         with_tally(counts, &state.tally)
     }

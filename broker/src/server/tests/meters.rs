@@ -1,5 +1,9 @@
 //! What is counted of channels and exchanges.
 
+use std::time::Duration;
+
+use amq_protocol::protocol::{AMQPClass, basic};
+
 use super::peer::{
     Broker, Peer, ack, bind, close_channel, get, method, open_channel, publish, publish_mandatory, publish_to,
 };
@@ -126,4 +130,31 @@ fn what_is_counted_has_rates() {
     let exchange = vhost.read(|registry| registry.topology.exchange("").expect("always").meter.clone());
     let rates = [0, 1].map(|place| exchange.seen(|series| series.expect("so").rates(place, None).rate));
     assert_eq!(rates, [10.0, 10.0]);
+}
+
+#[test]
+fn consumers_have_capacity_while_they_can_take_what_there_is() {
+    let broker = Broker::new();
+    let mut peer = Peer::open(&broker);
+    peer.declare_queue("q", false);
+    let shared = &broker.shared;
+    let capacity = || {
+        shared.census.look(shared, 0);
+        // In thousandths.
+        shared.queues()[0].look().capacity / 1_000
+    };
+    assert_eq!(capacity(), 0, "there is nobody");
+    let qos = basic::Qos { prefetch_count: 1, global: false };
+    peer.send(&method(1, &AMQPClass::Basic(basic::AMQPMethod::Qos(qos))));
+    peer.consume("q", false);
+    peer.work();
+    broker.pass(Duration::from_secs(1_000));
+    assert_eq!(capacity(), 1_000);
+    peer.send(&[publish(1, "q", &NO_PROPERTIES, b"x"), publish(1, "q", &NO_PROPERTIES, b"x")].concat());
+    peer.work();
+    broker.pass(Duration::from_secs(3_000));
+    peer.send(&method(1, &ack(1)));
+    broker.pass(Duration::from_secs(1_000));
+    // Of an hour, so that it is no matter how long the test itself takes.
+    assert!((240..=260).contains(&capacity()));
 }
