@@ -312,7 +312,8 @@ impl Traffic {
 
 /// Two numbers and a tally, in the order of the samples.
 pub(super) fn with_tally((first, second): (u64, u64), tally: &Tally) -> [u64; 2 + COUNTS] {
-    let mut numbers = [first, second, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut numbers = [0; 2 + COUNTS];
+    (numbers[0], numbers[1]) = (first, second);
     numbers[TALLY_AT..].copy_from_slice(&tally.to_array());
     numbers
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many numbers a [`Tally`] has.
-pub const COUNTS: usize = 10;
+pub const COUNTS: usize = 11;
 
 /// Counts of messages, in RabbitMQ's terms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Tally {
     pub ack: u64,
     /// Those of all handed out that had been before.
     pub redeliver: u64,
+    /// Published and dropped, because no queue took them and nobody wanted them back.
+    pub drop_unroutable: u64,
 }
 
 impl Tally {
@@ -51,6 +53,7 @@ impl Tally {
             self.get_empty,
             self.ack,
             self.redeliver,
+            self.drop_unroutable,
         ]
     }
 
@@ -68,6 +71,7 @@ impl Tally {
             get_empty,
             ack,
             redeliver,
+            drop_unroutable,
         ] = counts;
         Self {
             publish,
@@ -80,6 +84,7 @@ impl Tally {
             get_empty,
             ack,
             redeliver,
+            drop_unroutable,
         }
     }
 
@@ -107,6 +112,7 @@ pub enum Count {
     GetEmpty,
     Ack,
     Redeliver,
+    DropUnroutable,
 }
 
 impl Count {
@@ -123,6 +129,7 @@ impl Count {
             Self::GetEmpty => 7,
             Self::Ack => 8,
             Self::Redeliver => 9,
+            Self::DropUnroutable => 10,
         }
     }
 }
@@ -161,7 +168,7 @@ mod tests {
     fn what_is_counted_one_by_one_is_found_under_its_name() {
         use Count as C;
         let all = [C::Publish, C::Confirm, C::ReturnUnroutable, C::Deliver, C::DeliverNoAck];
-        let more = [C::Get, C::GetNoAck, C::GetEmpty, C::Ack, C::Redeliver];
+        let more = [C::Get, C::GetNoAck, C::GetEmpty, C::Ack, C::Redeliver, C::DropUnroutable];
         let shared = SharedTally::default();
         for (more, which) in (1..).zip(all.into_iter().chain(more)) {
             shared.count(which, more);
@@ -178,6 +185,7 @@ mod tests {
             get_empty: 108,
             ack: 109,
             redeliver: 110,
+            drop_unroutable: 111,
         };
         assert_eq!(shared.load(), expected);
     }

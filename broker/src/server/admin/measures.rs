@@ -2,7 +2,7 @@
 
 use crate::stats::rates::{Rates, Window};
 use crate::stats::series::{Series, Tiers};
-use crate::stats::tally::Tally;
+use crate::stats::tally::{COUNTS, Tally};
 
 /// How far back to look at what: nothing is looked at without a window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Measure {
 }
 
 /// The numbers of a tally by name, in the order of the tally's array, and what they add up to.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; COUNTS] = [
     "publish",
     "confirm",
     "return_unroutable",
@@ -38,6 +38,7 @@ const NAMES: [&str; 10] = [
     "get_empty",
     "ack",
     "redeliver",
+    "drop_unroutable",
 ];
 
 /// The places of what was handed out in any way.

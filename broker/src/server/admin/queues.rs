@@ -135,7 +135,7 @@ fn view_of(
     let series: Option<&dyn Past> = past.map(|series| series as _);
     let mut stats = message_stats(&look.tally, TALLY_AT, series, windows.messages);
     // Those are counted where messages are published.
-    stats.retain(|measure| !["confirm", "return_unroutable"].contains(&measure.name));
+    stats.retain(|measure| !["confirm", "return_unroutable", "drop_unroutable"].contains(&measure.name));
     QueueView {
         policies: found.policies.of_queue(&options),
         options,

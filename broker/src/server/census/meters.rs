@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use super::{INTERVAL_MS, begun};
 use crate::session::action::ChannelId;
 use crate::stats::series::{BASIC, Retention, Series};
-use crate::stats::tally::{COUNTS, SharedTally, Tally};
+use crate::stats::tally::{COUNTS, Count, SharedTally, Tally};
 
-/// Channels that keep all their samples: 11 KiB each if they are always busy.
+/// Channels that keep all their samples: 12 KiB each if they are always busy.
 pub(super) const FULL_CHANNELS_MAX: usize = 2_000;
 
 /// Exchanges that keep all their samples: 3 KiB each if they are always busy.
@@ -108,6 +108,11 @@ impl ChannelMeter {
     /// How its numbers stand.
     pub(in crate::server) fn tally(&self) -> Tally {
         self.tally.load()
+    }
+
+    /// A message was dropped: its session does not hear of that.
+    pub(in crate::server) fn count_dropped(&self) {
+        self.tally.count(Count::DropUnroutable, 1);
     }
 
     /// What was seen of the numbers, if there was anything.

@@ -133,9 +133,16 @@ impl Executor {
             self.batch.await_confirm(pending, guarded);
         }
         self.tally.publish += 1;
-        let returned = gathered.unrouted.filter(|_| mandatory);
-        self.tally.return_unroutable += u64::from(returned.is_some());
-        Ok(returned)
+        let Some(unrouted) = gathered.unrouted else { return Ok(None) };
+        if mandatory {
+            self.tally.return_unroutable += 1;
+            return Ok(Some(unrouted));
+        }
+        self.tally.drop_unroutable += 1;
+        if let Some(meter) = self.traffic.channels.of(channel) {
+            meter.count_dropped();
+        }
+        Ok(None)
     }
 
     /// Gathers the message for the queues that its exchange and key lead to.
