@@ -53,7 +53,7 @@ pub(super) use report::{ConnectionReport, ConsumerReport};
 use routes::RouteCache;
 use sources::Sources;
 use tell::Announced;
-pub(super) use topology::{add_default_type, check_queue_limit};
+pub(super) use topology::{add_default_type, check_queue_limit, naming_in_definitions};
 
 /// What an action is answered with; nothing for those that have no answer.
 pub(super) type Answer = Option<Result<Reply, AmqpError>>;

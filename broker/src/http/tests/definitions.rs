@@ -165,6 +165,21 @@ async fn definitions_of_which_something_would_be_refused_change_nothing() {
     }
 }
 
+/// RabbitMQ exports those that are durable, and imports them.
+#[tokio::test]
+async fn queues_whose_names_another_broker_made_up_are_imported() {
+    let world = World::new().await;
+    let queue = |name: &str| json!({"queues": [{"name": name, "vhost": "/", "durable": true}]});
+    let generated = queue("amq.gen-made-up-elsewhere");
+    assert_eq!(import(&world, "/api/definitions", &generated).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.get("/api/queues/%2F/amq.gen-made-up-elsewhere").await["durable"], true);
+    for reserved in ["amq.other", "amq.rabbitmq.reply-to"] {
+        let refused = import(&world, "/api/definitions", &queue(reserved)).await;
+        let reason = refused.json["reason"].as_str().unwrap();
+        assert!(reason.contains("contains reserved prefix 'amq.*'"), "{reason}");
+    }
+}
+
 #[tokio::test]
 async fn definitions_are_taken_from_the_file_of_a_form() {
     let world = World::new().await;

@@ -16,11 +16,11 @@ use crate::access::{
 use crate::engine::exchange::ExchangeOptions;
 use crate::engine::policy::{Policy, PolicyDeclare, PolicyKind};
 use crate::engine::queue::{QueueDeclare, QueueOptions};
-use crate::engine::topology::{Destination, Handle, QueueName, Topology};
+use crate::engine::topology::{Destination, Handle, Topology};
 use crate::engine::{ConnectionId, QueueId};
 use crate::error::AmqpError;
 use crate::server::PolicyError;
-use crate::server::executor::{add_default_type, check_queue_limit};
+use crate::server::executor::{add_default_type, check_queue_limit, naming_in_definitions};
 use crate::server::vhost::VHost;
 use crate::session::action::TopologyRequest;
 
@@ -141,7 +141,13 @@ impl Stage for Admin {
             return Ok(());
         }
         let mut actor = self.act_as(None, vhost).ok_or_else(|| no_vhost(vhost))?;
-        actor.topology(request).map(drop)
+        match request {
+            TopologyRequest::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
+                let declare = QueueDeclare { name, durable, exclusive, auto_delete, arguments };
+                actor.executor.define_queue(declare)
+            }
+            other => actor.topology(other).map(drop),
+        }
     }
 }
 
@@ -222,7 +228,7 @@ impl<'a> Rehearsal<'a> {
         let nobody = self.nobody;
         let scene = self.scene(vhost);
         check_queue_limit(&settings, scene.queues, &name, vhost)?;
-        scene.topology.declare_queue(options, QueueName::Given, None, nobody, |_| Prop)?;
+        scene.topology.declare_queue(options, naming_in_definitions(&name), None, nobody, |_| Prop)?;
         scene.queues += 1;
         self.new_queues += 1;
         Ok(())

@@ -65,7 +65,8 @@ impl Executor {
                 self.look_at_queue(name)
             }
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
-                self.declare_queue(QueueDeclare { name, durable, exclusive, auto_delete, arguments })
+                let declare = QueueDeclare { name, durable, exclusive, auto_delete, arguments };
+                self.declare_queue(declare, QueueName::Given)
             }
             Request::PurgeQueue { queue } => {
                 self.permit(Operation::PurgeQueue(&queue))?;
@@ -117,13 +118,22 @@ impl Executor {
         Ok(TopologyReply::Done)
     }
 
-    fn declare_queue(&self, mut declare: QueueDeclare) -> Result<TopologyReply, AmqpError> {
-        let given = if declare.name.is_empty() {
-            declare.name = unique_name("amq.gen-", random_bytes());
-            QueueName::Generated
-        } else {
-            QueueName::Given
-        };
+    /// Declares a queue of definitions.
+    pub(in crate::server) fn define_queue(&mut self, declare: QueueDeclare) -> Result<(), AmqpError> {
+        self.refresh_rights();
+        let naming = naming_in_definitions(&declare.name);
+        self.declare_queue(declare, naming).map(drop)
+    }
+
+    fn declare_queue(
+        &self,
+        mut declare: QueueDeclare,
+        mut naming: QueueName,
+    ) -> Result<TopologyReply, AmqpError> {
+        if declare.name.is_empty() {
+            declare.name = unique_name(GENERATED_PREFIX, random_bytes());
+            naming = QueueName::Generated;
+        }
         self.permit(Operation::DeclareQueue(&declare.name))?;
         let (name, exclusive) = (declare.name.clone(), declare.exclusive);
         let vhost = self.vhost()?;
@@ -148,7 +158,7 @@ impl Executor {
                 turn.check(&name)?;
                 check_queue_limit(&settings, registry.topology.queue_count(), &name, vhost.name())?;
             }
-            let declared = registry.topology.declare_queue(options, given, owner, self.connection, make)?;
+            let declared = registry.topology.declare_queue(options, naming, owner, self.connection, make)?;
             // Here, where it cannot be deleted in between.
             declared.queue.touch();
             Ok::<_, AmqpError>(declared)
@@ -227,6 +237,14 @@ impl Executor {
         }
         self.shared.check_memory();
     }
+}
+
+/// What the names begin with that the broker makes up.
+const GENERATED_PREFIX: &str = "amq.gen-";
+
+/// Who thought of the name of a queue in definitions: the broker that they are of, be it another, may have made it up.
+pub(in crate::server) fn naming_in_definitions(name: &str) -> QueueName {
+    if name.starts_with(GENERATED_PREFIX) { QueueName::Generated } else { QueueName::Given }
 }
 
 /// Gives a queue that is declared without a type the one that its vhost names, where that can be.
