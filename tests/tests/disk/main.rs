@@ -5,6 +5,7 @@
 // Helpers of tests are tests, which clippy cannot know.
 #![allow(clippy::unwrap_used)]
 
+mod backing_up;
 mod damage;
 mod failures;
 mod history;

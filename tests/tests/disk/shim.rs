@@ -16,6 +16,8 @@ pub(crate) struct Shim {
     pub(crate) rules: String,
     /// Where it notes which rule struck.
     pub(crate) struck: Option<PathBuf>,
+    /// The folder whose files it watches; the data folder if not said.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl Shim {
@@ -24,9 +26,9 @@ impl Shim {
         Self { recording: Some(to.to_owned()), ..Self::default() }
     }
 
-    /// Has the command load it, for this folder.
-    pub(crate) fn apply(&self, command: &mut Command, folder: &Path) {
-        let folder = folder.canonicalize().expect("the folder is there");
+    /// Has the command load it, for this data folder.
+    pub(crate) fn apply(&self, command: &mut Command, data: &Path) {
+        let folder = self.folder.as_deref().unwrap_or(data).canonicalize().expect("the folder is there");
         command.env("LD_PRELOAD", built("libwarren_disk_shim.so")).env("DISK_SHIM_FOLDER", folder);
         command.env("DISK_SHIM_RULES", &self.rules);
         if let Some(path) = &self.recording {
