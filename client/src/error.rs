@@ -135,7 +135,8 @@ pub enum Error {
     /// Nobody knows what became of the message.
     #[error(
         "the broker did not confirm a message to exchange '{exchange}' with routing key '{routing_key}' within \
-         {patience:?}: it may have arrived or not, so publish it again if it may arrive twice"
+         {patience:?}{}: it may have arrived or not, so publish it again if it may arrive twice",
+        advice(blocked.as_deref())
     )]
     Unconfirmed {
         /// The exchange it was published to.
@@ -144,6 +145,8 @@ pub enum Error {
         routing_key: String,
         /// How long it had time for that.
         patience: Duration,
+        /// Why the broker takes no messages at the moment, if it has said so after this one was sent.
+        blocked: Option<String>,
     },
 
     /// The broker takes no messages at the moment, for example because its memory is full. The message was not sent.
@@ -245,6 +248,13 @@ impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
     }
+}
+
+/// What to do when the broker takes no messages for this reason.
+fn advice(blocked: Option<&str>) -> String {
+    blocked.map_or_else(String::new, |reason| {
+        format!(", and takes no messages at the moment ({reason}), so let consumers make room")
+    })
 }
 
 /// Code and text, if the error is something the broker said.

@@ -218,7 +218,7 @@ impl Driver {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let blocked = self.blocked_deadline().filter(|_| self.ledger.has_waiting());
+        let blocked = self.blocked_deadline().filter(|_| self.ledger.len() > 0);
         [self.ledger.deadline(), blocked].into_iter().flatten().min()
     }
 
@@ -230,15 +230,18 @@ impl Driver {
     /// Gives up what is overdue.
     fn give_up(&mut self) {
         let now = Instant::now();
-        let patience = self.settings.confirm_timeout.unwrap_or_default();
-        self.ledger.settle_overdue(now, |entry| {
+        let blocked = self.blocked.borrow().as_ref().map(|blocked| blocked.reason.clone());
+        let unconfirmed = |entry: &Entry, patience: Option<Duration>| {
             let (exchange, routing_key) = entry.places();
-            Error::Unconfirmed { exchange, routing_key, patience }
-        });
+            let (patience, blocked) = (patience.unwrap_or_default(), blocked.clone());
+            Error::Unconfirmed { exchange, routing_key, patience, blocked }
+        };
+        let patience = self.settings.confirm_timeout;
+        self.ledger.settle_overdue(now, |entry| unconfirmed(entry, patience));
         if self.blocked_deadline().is_some_and(|deadline| deadline <= now) {
-            let reason =
-                self.blocked.borrow().as_ref().map(|blocked| blocked.reason.clone()).unwrap_or_default();
-            self.ledger.settle_waiting(&Error::Blocked { reason });
+            let patience = self.settings.blocked_timeout;
+            let unsent = Error::Blocked { reason: blocked.clone().unwrap_or_default() };
+            self.ledger.settle_blocked(&unsent, |entry| unconfirmed(entry, patience));
         }
     }
 

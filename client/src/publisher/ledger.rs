@@ -153,20 +153,17 @@ impl Ledger {
         }
     }
 
-    /// Settles those that were not sent.
-    pub(super) fn settle_waiting(&mut self, error: &Error) {
-        for number in std::mem::take(&mut self.waiting) {
-            self.settle(number, Err(error.clone()));
+    /// Settles all: what was sent and not answered in one way, what is not with the broker in another.
+    pub(super) fn settle_blocked(&mut self, unsent: &Error, sent: impl Fn(&Entry) -> Error) {
+        while let Some((&number, entry)) = self.entries.first_key_value() {
+            let error = if self.on_their_way.contains(&number) { sent(entry) } else { unsent.clone() };
+            self.settle(number, Err(error));
         }
     }
 
     /// When the oldest is overdue. All have the same patience, so it is the first.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.entries.first_key_value().and_then(|(_, entry)| entry.deadline)
-    }
-
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -139,7 +139,9 @@ impl PublisherOptions {
     }
 
     /// How long the broker may refuse to take messages (`connection.blocked`, when it is short of memory or disk) before
-    /// those that were not sent yet fail with [`Error::Blocked`](crate::Error::Blocked). Without it they wait.
+    /// publishing fails: with [`Error::Blocked`](crate::Error::Blocked) for messages that were not sent, and with
+    /// [`Error::Unconfirmed`](crate::Error::Unconfirmed) for those that were on their way, of which nobody knows whether the
+    /// broker has read them. Without it all of them wait until the broker takes messages again.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));

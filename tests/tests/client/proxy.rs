@@ -18,7 +18,12 @@ pub(crate) enum Network {
     Swallows,
     /// What clients send arrives, answers do not.
     SwallowsAnswers,
+    /// The same, and clients are told that the broker takes no messages, because it is `low on memory`.
+    Blocks,
 }
+
+/// `connection.blocked`: a method frame on channel 0, with class 10, method 60 and the reason.
+const BLOCKED: &[u8] = b"\x01\0\0\0\0\0\x12\0\x0a\0\x3c\x0dlow on memory\xce";
 
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -66,8 +71,11 @@ async fn carry(mut client: TcpStream, port: u16, mut network: watch::Receiver<Ne
         tokio::select! {
             // Also one that lasted for a moment only cuts.
             _ = network.changed() => {
-                if *network.borrow_and_update() == Network::Carries || *network.borrow() == Network::Cut {
-                    return;
+                let network = *network.borrow_and_update();
+                match network {
+                    Network::Carries | Network::Cut => return,
+                    Network::Blocks => client.write_all(BLOCKED).await.unwrap(),
+                    Network::Swallows | Network::SwallowsAnswers => {}
                 }
             }
             read = client.read(&mut from_client) => match read {

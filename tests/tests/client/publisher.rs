@@ -154,6 +154,42 @@ async fn what_is_not_confirmed_in_time_is_an_error() {
 }
 
 #[tokio::test]
+async fn what_is_on_its_way_to_a_broker_that_takes_no_more_is_an_error_after_a_time() {
+    let broker = Broker::start();
+    let proxy = Proxy::to(broker.port()).await;
+    let connection = Connection::open(options(&proxy.url())).await.unwrap();
+    let direct = connect(&broker).await;
+    let queue = broker.queue("unread");
+    direct.declare_queue(Queue::new(&queue)).await.unwrap();
+    let settings = PublisherOptions::default().blocked_timeout(Duration::from_millis(200));
+    let publisher = connection.publisher_with(settings).await.unwrap();
+    publisher.send("", &queue, Message::text("in time")).await.unwrap();
+    assert_eq!(drain(&direct, &queue).await, ["in time"]);
+
+    proxy.becomes(Network::SwallowsAnswers);
+    let on_its_way = publisher.enqueue("", &queue, Message::text("unread")).await.unwrap();
+    soon("its arrival", async { while drain(&direct, &queue).await.is_empty() {} }).await;
+    proxy.becomes(Network::Blocks);
+    let error = soon("the end of patience", on_its_way).await.unwrap_err();
+    assert!(matches!(error, Error::Unconfirmed { .. }), "{error}");
+    let text = error.to_string();
+    for part in ["low on memory", "let consumers make room", "if it may arrive twice"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let error = soon("the next", publisher.send("", &queue, Message::text("not sent"))).await.unwrap_err();
+    assert!(matches!(&error, Error::Blocked { reason } if reason == "low on memory"), "{error}");
+    soon("the flush", publisher.flush()).await.unwrap();
+    assert_eq!(publisher.room(), 1000, "what is given up takes no room");
+
+    proxy.cut_once();
+    soon("the return", async { while publisher.send("", &queue, Message::text("again")).await.is_err() {} })
+        .await;
+    assert_eq!(drain(&direct, &queue).await, ["again"]);
+    connection.close().await;
+    direct.close().await;
+}
+
+#[tokio::test]
 async fn nothing_confirmed_is_lost_and_the_unconfirmed_are_published_again_when_the_broker_is_killed() {
     let mut broker = Broker::warren_on_fixed_port(&[]);
     let connection = connect(&broker).await;
@@ -251,13 +287,13 @@ async fn a_broker_that_takes_no_messages_is_an_error_after_a_time_and_consumers_
     let settings = PublisherOptions::default().window(20_000).blocked_timeout(Duration::from_millis(300));
     let publisher = connection.publisher_with(settings).await.unwrap();
     let body = vec![7_u8; 1024];
-    // What was sent before the broker said that it takes none waits for its confirm; what comes after that is refused.
+    // What was sent before the broker said that it takes none may be unread; what comes after that is refused.
     let refused = async {
         let mut confirms = FuturesUnordered::new();
         loop {
             tokio::select! {
                 Some(result) = confirms.next(), if !confirms.is_empty() => match result {
-                    Ok(()) => {}
+                    Ok(()) | Err(Error::Unconfirmed { blocked: Some(_), .. }) => {}
                     Err(error) => return error,
                 },
                 confirm = publisher.enqueue("", &queue, Message::bytes(body.clone()).transient()) => {

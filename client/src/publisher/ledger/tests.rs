@@ -115,3 +115,21 @@ fn only_the_overdue_are_given_up() {
     assert!(other.try_recv().is_err());
     assert_eq!(ledger.len(), 1);
 }
+
+#[test]
+fn a_blocked_broker_may_have_what_was_sent_and_nothing_else() {
+    let (mut ledger, mut answers) = ledger(2);
+    assert_eq!(send_all(&mut ledger), [0, 1]);
+    // The broker declined it, and its pause is not over.
+    ledger.arrived(1);
+    let (entry, answer) = entry("m2", None);
+    ledger.add(entry);
+    answers.push(answer);
+    let unsent = Error::Blocked { reason: "low on memory".to_owned() };
+    ledger.settle_blocked(&unsent, |_| Error::Closed);
+    let told: Vec<Error> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap_err()).collect();
+    assert!(matches!(told[..], [Error::Closed, Error::Blocked { .. }, Error::Blocked { .. }]), "{told:?}");
+    ledger.again(1);
+    ledger.arrived(0);
+    assert_eq!((ledger.len(), ledger.send_next().is_none()), (0, true), "what was settled is not sent again");
+}
