@@ -63,8 +63,17 @@ pub fn warren<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
     command
 }
 
-/// The Python interpreter that has the clients' packages.
+/// What the name of a test says that starts Python, so that `./test --fast` passes over it; beside the suites that it leaves
+/// out as a whole. The same words are in that script.
+const PYTHON_NAMES: [&str; 3] = ["pika", "python", "rabbitmqadmin"];
+
+/// The Python interpreter that has the clients' packages. To be called by tests whose name says so.
 pub fn python() -> PathBuf {
+    assert!(
+        env::var_os("WARREN_TEST_FAST").is_none(),
+        "{:?} starts Python: its name has to have one of {PYTHON_NAMES:?} in it, for ./test --fast to pass over it",
+        thread::current().name(),
+    );
     let path =
         env::var_os("WARREN_TEST_PYTHON").map_or_else(|| workspace().join(".venv/bin/python"), PathBuf::from);
     assert!(path.is_file(), "no Python at {}: run ./test once, it prepares one", path.display());

@@ -214,7 +214,7 @@ fn a_broker_that_is_not_there_is_said_to_be_unavailable() {
 }
 
 #[test]
-fn it_works_on_a_terminal_with_connected_clients_and_in_bash() {
+fn it_works_on_a_terminal_of_python_with_connected_clients_and_in_bash() {
     let broker = Broker::warren(&[]);
     let mut script = Command::new(python());
     script.arg(clients().join("ctl_terminal.py")).env("AMQP_URL", broker.url());
@@ -328,7 +328,7 @@ fn shells_learn_the_commands() {
 }
 
 #[test]
-fn queues_exchanges_and_bindings_are_listed_as_rabbitmqctl_lists_them() {
+fn queues_of_pika_exchanges_and_bindings_are_listed_as_rabbitmqctl_lists_them() {
     let broker = Broker::warren(&[]);
     let folder = broker.data().unwrap();
     assert_eq!(login(&broker, "guest", "guest"), "PASS");
@@ -377,7 +377,7 @@ fn queues_exchanges_and_bindings_are_listed_as_rabbitmqctl_lists_them() {
 }
 
 #[test]
-fn definitions_are_exported_to_a_private_file_and_make_another_broker_the_same() {
+fn definitions_are_exported_to_a_private_file_and_make_another_broker_the_same_for_pika() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("definitions.json");
     let first = Broker::warren(&[]);

@@ -44,7 +44,7 @@ fn assert_both_passed(lines: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guest_is_refused_and_alex_let_in_from_another_machine() {
+async fn pika_is_refused_as_guest_and_let_in_as_alex_from_another_machine() {
     let folder = TempDir::new().unwrap();
     if can_go_apart() {
         println!("by network namespaces: the client's address is 10.231.0.2");

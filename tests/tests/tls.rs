@@ -68,7 +68,7 @@ async fn ctl(port: u16, ca: &Path, arguments: &[&str]) -> (bool, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_is_served_over_tls_and_not_without_it_if_so_wanted() {
+async fn the_api_is_served_to_python_over_tls_and_not_without_it_if_so_wanted() {
     let papers = Papers::new();
     // Clients of AMQP need a certificate, those of the API none.
     let tls = Tls { client_ca: Some(papers.path("ca.pem")), ..papers.settings() };
@@ -131,7 +131,7 @@ async fn run_pika(broker: &Broker, papers: &Papers, certificate: Option<&str>) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_a_login_if_there_is_a_user_of_its_name() {
+async fn a_certificate_is_a_login_of_pika_if_there_is_a_user_of_its_name() {
     let papers = Papers::new();
     let tls = Tls { client_ca: Some(papers.path("ca.pem")), require_client_cert: false, ..papers.settings() };
     for (login_from, user) in
@@ -156,7 +156,7 @@ const STAY: &str = "import os, pika, ssl\n\
     pika.BlockingConnection(at).process_data_events(time_limit=60)";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_told_how_a_connection_is_encrypted_and_what_certificate_was_shown() {
+async fn it_is_told_how_a_connection_of_pika_is_encrypted_and_what_certificate_was_shown() {
     let papers = Papers::new();
     let tls = Tls { client_ca: Some(papers.path("ca.pem")), require_client_cert: false, ..papers.settings() };
     let broker = broker(tls).await;
@@ -228,7 +228,7 @@ async fn pika_works_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_clients_with_a_certificate_are_let_in_if_one_is_asked_for() {
+async fn only_pika_with_a_certificate_is_let_in_if_one_is_asked_for() {
     let papers = Papers::new();
     let broker = broker(Tls { client_ca: Some(papers.path("ca.pem")), ..papers.settings() }).await;
     assert_eq!(run_pika(&broker, &papers, Some("client")).await.len(), 3);
@@ -260,7 +260,7 @@ async fn a_client_that_speaks_no_tls_is_hung_up_on_and_the_health_check_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_exchanged_while_the_broker_runs() {
+async fn a_certificate_is_exchanged_for_pika_while_the_broker_runs() {
     let papers = Papers::new();
     let broker = broker(papers.settings()).await;
     run_pika(&broker, &papers, None).await;

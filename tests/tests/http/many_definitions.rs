@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use warren_tests::{Broker, Program, clients, python};
 
 #[test]
-fn an_export_with_a_thousand_queues_is_imported_with_nothing_lost_and_survives_a_restart() {
+fn an_export_with_a_thousand_queues_is_imported_from_python_with_nothing_lost_and_survives_a_restart() {
     let folder = TempDir::new().unwrap();
     let mut broker = Broker::warren(&[]);
     for (step, queues) in [("import", 1000), ("compare", 875)] {
