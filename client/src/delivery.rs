@@ -51,7 +51,7 @@ fn known(result: lapin::Result<bool>) -> Result<(), Error> {
         return Ok(());
     }
     let gone = lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closed);
-    Err(Error::Lost { source: gone.into() })
+    Err(Error::Lost { cause: gone.into() })
 }
 
 /// A message that was received. It needs a verdict, [`ack`](Self::ack), [`requeue`](Self::requeue) or

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
-/// A failure, with a sentence that says what to do. It is cheap to clone, because one failure can concern many.
+/// A failure, with a sentence that says what happened and what to do. The sentence is whole: there is no
+/// [`source`](std::error::Error::source) that would say a part of it again. It is cheap to clone, because one failure can
+/// concern many.
 ///
 /// ```
 /// use warren_client::Error;
@@ -34,12 +36,12 @@ pub enum Error {
     },
 
     /// Nobody answers at the address.
-    #[error("no broker answers at {address} ({source}): check the address, and that the broker runs")]
+    #[error("no broker answers at {address} ({cause}): check the address, and that the broker runs")]
     Unreachable {
         /// Host and port.
         address: String,
         /// What happened on the way.
-        source: lapin::Error,
+        cause: lapin::Error,
     },
 
     /// Somebody accepts connections at the address and does not speak AMQP.
@@ -87,10 +89,10 @@ pub enum Error {
     },
 
     /// The connection is gone at the moment; it is being made again.
-    #[error("the connection to the broker is lost ({source}): it comes back by itself, then try again")]
+    #[error("the connection to the broker is lost ({cause}): it comes back by itself, then try again")]
     Lost {
         /// What happened.
-        source: lapin::Error,
+        cause: lapin::Error,
     },
 
     /// The connection was closed by this program, or nothing uses it any more.
@@ -206,7 +208,7 @@ impl Error {
         let address = address.to_owned();
         match reply(&error) {
             Some((code, text)) => Self::Refused { address, code, text },
-            None => Self::Unreachable { address, source: error },
+            None => Self::Unreachable { address, cause: error },
         }
     }
 
@@ -214,7 +216,7 @@ impl Error {
     pub(crate) fn from_declaring(what: &str, error: lapin::Error) -> Self {
         match reply(&error) {
             Some((code, text)) => Self::Topology { what: what.to_owned(), code, text },
-            None => Self::Lost { source: error },
+            None => Self::Lost { cause: error },
         }
     }
 
@@ -237,7 +239,7 @@ impl From<lapin::Error> for Error {
     fn from(error: lapin::Error) -> Self {
         match reply(&error) {
             // 320 is the broker's way to say that it stops, or that an operator wants this connection gone.
-            Some((320, _)) | None => Self::Lost { source: error },
+            Some((320, _)) | None => Self::Lost { cause: error },
             Some((code, text)) => Self::Objection { code, text },
         }
     }
@@ -271,6 +273,18 @@ mod tests {
 
     fn refused(code: u16, text: &str) -> Error {
         Error::Refused { address: "localhost:5672".to_owned(), code, text: text.to_owned() }
+    }
+
+    #[test]
+    fn what_the_text_says_is_not_said_again_by_a_source() {
+        let io = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for error in [
+            Error::from_connecting("localhost:1", io.into()),
+            Error::Lost { cause: ErrorKind::ChannelsLimitReached.into() },
+            Error::GaveUp { reason: Arc::new(Error::Closed) },
+        ] {
+            assert!(std::error::Error::source(&error).is_none(), "{error}");
+        }
     }
 
     #[test]

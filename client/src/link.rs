@@ -225,7 +225,7 @@ impl Shared {
             let status = established.connection.status();
             if !status.connected() {
                 let gone = ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closed);
-                return Some(reason.unwrap_or_else(|| Error::Lost { source: gone.into() }));
+                return Some(reason.unwrap_or_else(|| Error::Lost { cause: gone.into() }));
             }
             tokio::select! {
                 _ = closing.wait_for(|closing| *closing) => return None,
@@ -236,7 +236,7 @@ impl Shared {
                         self.blocked.send_replace(None);
                     }
                     // The error of a channel also comes this way, so the connection's state decides.
-                    Some(Event::Error(error)) => reason = Some(Error::Lost { source: error }),
+                    Some(Event::Error(error)) => reason = Some(Error::Lost { cause: error }),
                     Some(_) => {}
                     None => return Some(reason.unwrap_or(Error::Closed)),
                 },

@@ -111,6 +111,7 @@ async fn failures_are_told_and_counted() {
         code == 1 && err.contains("no broker answers at 127.0.0.1:1") && !err.contains("sesame"),
         "{err}"
     );
+    assert_eq!(err.matches("Connection refused").count(), 1, "{err}");
     assert_eq!(warren(&broker, &["publish"], "").0, 2);
 }
 

@@ -369,7 +369,7 @@ async fn listen(channel: &Channel, answers: &mut Consumer, calls: &Calls) -> Err
             Err(error) => return error.into(),
         }
     }
-    Error::Lost { source: lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closed).into() }
+    Error::Lost { cause: lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closed).into() }
 }
 
 async fn open(link: &Link, replies: Replies) -> Result<(Channel, String, Consumer), Error> {
