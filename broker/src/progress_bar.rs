@@ -1,8 +1,9 @@
 //! A bar for long work on a terminal; nothing where nobody watches.
 
+use std::fmt;
 use std::io::{IsTerminal as _, stderr};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// A bar of bytes. Shows nothing if standard error is no terminal.
 pub(crate) fn of_bytes(what: &'static str) -> ProgressBar {
@@ -15,9 +16,13 @@ pub(crate) fn of_bytes(what: &'static str) -> ProgressBar {
 /// A count of messages, and how many in a second. Shows nothing if standard error is no terminal.
 #[cfg(feature = "messages")]
 pub(crate) fn of_messages() -> ProgressBar {
-    let style = "{spinner} {human_pos} messages, {per_sec}";
+    let style = "{spinner} {human_pos} messages, {rate}";
     let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::with_draw_target(None, target()).with_style(style)
+    // Nobody reads fractions of messages.
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    ProgressBar::with_draw_target(None, target()).with_style(style.with_key("rate", rate))
 }
 
 fn target() -> ProgressDrawTarget {
