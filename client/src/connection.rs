@@ -225,7 +225,8 @@ impl Connection {
         self.main.record(|topology| topology.forget_exchange(name));
     }
 
-    /// Closes the connection, and waits until the broker has seen everything that was sent. What uses it ends with
+    /// Closes the connection, and waits until the broker has seen everything that was sent, or does not answer within
+    /// [`Options::connect_timeout`]. What uses it ends with
     /// [`Error::Closed`]; publishes that are not confirmed by then are lost with a warning in the log, so
     /// [flush](crate::Publisher::flush) first.
     ///

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use lapin::{Channel, ErrorKind, Event};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::topology::Topology;
@@ -140,6 +141,13 @@ impl Link {
         }
     }
 
+    /// Waits until there will be no connection any more, and says why.
+    pub(crate) async fn ended(&self) -> Error {
+        let mut states = self.shared.state.subscribe();
+        let last = states.wait_for(|state| state.end().is_some()).await;
+        last.ok().and_then(|state| state.end()).unwrap_or(Error::Closed)
+    }
+
     pub(crate) fn states(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
     }
@@ -160,9 +168,7 @@ impl Link {
     /// Closes the connection, and waits until it is closed.
     pub(crate) async fn close(&self) {
         self.shared.closing.send_replace(true);
-        let mut states = self.shared.state.subscribe();
-        // The sender is here, so this ends with a state.
-        let _ = states.wait_for(|state| state.end().is_some()).await;
+        self.ended().await;
     }
 }
 
@@ -171,7 +177,13 @@ async fn keep(shared: Arc<Shared>, mut established: Established) {
     for generation in 1_u64.. {
         let Some(lost) = shared.watch(&mut established).await else {
             shared.live.send_replace(None);
-            close(&established.connection).await;
+            // A network that is silent swallows the goodbye, or the answer to it.
+            if timeout(shared.options.connect_timeout, close(&established.connection)).await.is_err() {
+                tracing::warn!(
+                    address = established.address,
+                    "the broker did not hear that the connection is closed"
+                );
+            }
             return shared.end(None);
         };
         tracing::warn!(address = established.address, error = %lost, "connection to the broker lost");

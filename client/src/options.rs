@@ -160,7 +160,8 @@ impl Options {
         self
     }
 
-    /// How long one attempt at one address may take, 10 seconds unless said otherwise.
+    /// How long one attempt at one address may take, 10 seconds unless said otherwise. It is also how long
+    /// [`Connection::close`](crate::Connection::close) waits for the broker's goodbye.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.in"));

@@ -62,6 +62,8 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let mut has_owner = true;
         let mut opening = open(self.main.clone(), self.publishing.clone()).boxed();
+        let link = self.publishing.clone();
+        let mut ended = async move { link.ended().await }.boxed();
         while has_owner || self.ledger.len() > 0 {
             self.send();
             let deadline = self.deadline();
@@ -82,6 +84,13 @@ impl Driver {
                 }
                 Some(number) = self.pausing.next(), if !self.pausing.is_empty() => self.ledger.again(number),
                 () = sleep_until(deadline), if deadline.is_some() => self.give_up(),
+                // lapin does not notice when a connection is closed without the broker's goodbye.
+                end = &mut ended => {
+                    while let Some(Some(heard)) = self.sent.next().now_or_never() {
+                        self.hear(heard).await;
+                    }
+                    return self.end(&end);
+                }
                 // The link lives as long as this, so its news do not end.
                 _ = self.blocked.changed() => {}
             }

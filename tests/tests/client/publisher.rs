@@ -1,6 +1,8 @@
 //! Publishing: what becomes of messages when all is well, when the broker declines, and when it goes away.
 
 use std::collections::HashSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -273,6 +275,59 @@ async fn a_dropped_publisher_goes_on_in_the_background() {
     soon("the confirm", confirm).await.unwrap();
     assert_eq!(drain(&connection, &queue).await, ["left"]);
     connection.close().await;
+}
+
+/// What is logged, for a test to read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_is_dropped_before_all_is_confirmed_says_so() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // The publisher's task runs on this thread.
+    let _guard = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    let broker = Broker::start();
+    let proxy = Proxy::to(broker.port()).await;
+    let hasty = options(&proxy.url()).connect_timeout(Duration::from_secs(1));
+    let connection = Connection::open(hasty).await.unwrap();
+    let queue = broker.queue("left");
+    connection.declare_queue(Queue::new(&queue)).await.unwrap();
+    let publisher = connection.publisher().await.unwrap();
+    publisher.send("", &queue, Message::text("confirmed")).await.unwrap();
+    proxy.becomes(Network::SwallowsAnswers);
+    for body in ["left", "behind"] {
+        drop(publisher.enqueue("", &queue, Message::text(body)).await.unwrap());
+    }
+    drop(publisher);
+    let told = async {
+        while !log.text().contains("a publisher was dropped with messages") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("the warning", told).await;
+    let text = log.text();
+    assert!(text.contains("unconfirmed=2") && text.contains("flush it before"), "{text}");
+    soon("the end without the broker's goodbye", connection.close()).await;
+    let text = log.text();
+    assert!(text.contains("the connection was closed with messages"), "{text}");
 }
 
 #[tokio::test]
