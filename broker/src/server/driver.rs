@@ -41,6 +41,8 @@ pub struct Driver {
     /// All is said and the peer does not read it: until then.
     give_up_at: Option<Instant>,
     now: Instant,
+    /// To be carried out after what follows from the action at hand.
+    due: VecDeque<Action>,
     /// Bytes that came from the socket and went to it.
     received: u64,
     sent: u64,
@@ -70,6 +72,7 @@ impl Driver {
             store_behind: None,
             give_up_at: None,
             now,
+            due: VecDeque::new(),
             received: 0,
             sent: 0,
         }
@@ -210,12 +213,13 @@ impl Driver {
         if std::mem::replace(&mut self.disconnected, true) {
             return;
         }
-        let actions = self.session.handle_disconnect();
-        self.run_all(None, actions.into());
+        self.due.extend(self.session.handle_disconnect());
+        self.run_all(None);
         self.executor.disconnect();
         // What was pushed before the consumers were removed is nobody's now, and acknowledged deliveries must return.
         let follow_ups = self.hand_over_events_of(None);
-        self.run_all(None, follow_ups.into());
+        self.due.extend(follow_ups);
+        self.run_all(None);
         self.executor.end_round(|_, _, _| {});
         self.book_memory();
     }
@@ -269,23 +273,28 @@ impl Driver {
     pub fn shrink(&mut self) {
         self.waiting.news.shrink_to_fit();
         self.waiting.deliveries.shrink_to_fit();
+        self.due.shrink_to_fit();
         self.outbox.shrink();
         self.executor.shrink();
         self.session.out().release();
     }
 
     /// Carries out an action and all that follows from it.
+    #[inline]
     fn run(&mut self, first: Option<Action>) {
-        self.run_all(first, VecDeque::new());
+        // Nothing follows from most frames: they are parts of messages.
+        if first.is_some() || self.session.has_actions() {
+            self.run_all(first);
+        }
     }
 
-    /// The same for several. A loop, not a recursion: a connection that ends with deliveries under way to thousands of
+    /// The same, and what is due. A loop, not a recursion: a connection that ends with deliveries under way to thousands of
     /// channels must not need thousands of stack frames.
-    fn run_all(&mut self, first: Option<Action>, mut due: VecDeque<Action>) {
+    fn run_all(&mut self, first: Option<Action>) {
         let mut next = first;
         let mut ended = Vec::new();
         loop {
-            let action = next.or_else(|| due.pop_front()).or_else(|| self.session.poll_action());
+            let action = next.or_else(|| self.due.pop_front()).or_else(|| self.session.poll_action());
             next = None;
             if let Some(action) = action {
                 let channel = action.channel();
@@ -301,7 +310,8 @@ impl Driver {
                 }
                 if !ended.is_empty() && self.session.is_open() {
                     // No delivery may follow cancel-ok, and a closed channel's deliveries must return to their queues at once.
-                    due.extend(self.end_sources(&mut ended));
+                    let follow_ups = self.end_sources(&mut ended);
+                    self.due.extend(follow_ups);
                 }
                 for message in self.executor.take_returned() {
                     self.session.handle_reply(channel, Ok(Reply::Returned(message)));
@@ -315,7 +325,8 @@ impl Driver {
                 return;
             } else {
                 // The connection ends: once for all its channels, because each look goes through all that waits.
-                due.extend(self.end_sources(&mut ended));
+                let follow_ups = self.end_sources(&mut ended);
+                self.due.extend(follow_ups);
             }
         }
     }

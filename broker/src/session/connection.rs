@@ -412,6 +412,11 @@ impl Connection {
         }
     }
 
+    /// Whether [`Connection::poll_action`] has something.
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// What is left to do: to be called until it gives nothing after every other `handle_*`.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
