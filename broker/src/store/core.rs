@@ -1,7 +1,6 @@
 //! [`Core`]: what the store's callers, its flusher and its loader share.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::backup::Asked;
 use super::damage::Damage;
+use super::events::{EventListener, Events, StoreEvent};
 use super::index::Index;
 use super::log::segment::SegmentId;
 use super::pending::Pending;
@@ -19,29 +19,6 @@ use super::{DurableListener, Epoch};
 /// How long operations that nobody waits for may gather before they are written. They lose nothing by it: a crash means
 /// that messages acknowledged just before are delivered again.
 const UNAWAITED_WAIT: Duration = Duration::from_millis(10);
-
-/// Something the operator, and perhaps the publishers, must hear of.
-#[derive(Debug)]
-pub enum StoreEvent<'a> {
-    /// Nothing can be written: confirms stop until it can.
-    WritesFail {
-        /// What the operating system says.
-        error: &'a io::Error,
-    },
-    /// Writing works again.
-    WritesWork,
-    /// A sync failed: the operating system may have dropped what was written, so nothing can be promised any more. The
-    /// process is to end.
-    SyncFailed {
-        /// What the operating system says.
-        error: &'a io::Error,
-    },
-    /// A fault of the store's own: nothing is written any more. The process is to end.
-    Panicked,
-}
-
-/// Told of events, on the store's own thread. Must not block.
-pub type EventListener = Box<dyn Fn(StoreEvent<'_>) + Send + Sync>;
 
 /// What waits for the flusher.
 #[derive(Debug, Default)]
@@ -78,7 +55,7 @@ pub(super) struct Core {
     durable: AtomicU64,
     backlog: AtomicUsize,
     listener: OnceLock<DurableListener>,
-    events: OnceLock<EventListener>,
+    events: Events,
     /// Where messages are. Locked for moments only.
     pub(super) index: Mutex<Index>,
     /// What was found damaged.
@@ -104,7 +81,7 @@ impl Core {
             durable: AtomicU64::new(0),
             backlog: AtomicUsize::new(0),
             listener: OnceLock::new(),
-            events: OnceLock::new(),
+            events: Events::default(),
             index: Mutex::new(index),
             damage,
             held: Mutex::default(),
@@ -164,17 +141,14 @@ impl Core {
         debug_assert!(set.is_ok(), "a store has one listener");
     }
 
-    /// Sets who is told of failures. The first one stays.
+    /// Sets who is told of failures, also of those until now.
     pub(super) fn set_events(&self, listener: EventListener) {
-        let set = self.events.set(listener);
-        debug_assert!(set.is_ok(), "a store has one listener for its events");
+        self.events.listen(listener);
     }
 
     /// Tells of a failure, or of its end.
     pub(super) fn tell(&self, event: StoreEvent<'_>) {
-        if let Some(listener) = self.events.get() {
-            listener(event);
-        }
+        self.events.tell(event);
     }
 
     /// Makes the flusher look around.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::checkpoint::Checkpoints;
-use super::core::{Core, StoreEvent, Taken};
+use super::core::{Core, Taken};
+use super::events::StoreEvent;
 use super::housekeeping::House;
 use super::index::{FramePlace, Source};
 use super::log::commit::Frames;

@@ -10,8 +10,9 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use super::backup::{self, Held, HoldError};
-use super::core::{Core, EventListener, StoreEvent};
+use super::core::Core;
 use super::damage::Damage;
+use super::events::{EventListener, StoreEvent};
 use super::flusher::{FlushError, Flusher, SyncMode};
 use super::pending::Pending;
 use super::recovery::{self, RecoveryError};
@@ -91,7 +92,8 @@ impl LogStore {
         Ok((Self { core, thread: Mutex::new(Some(thread)) }, restored))
     }
 
-    /// Names the one listener to be told of failures, on the store's own thread. Called once, before the first append.
+    /// Names the one listener to be told of failures, on the store's own thread. Called once. What failed since the folder was opened it is
+    /// told at once.
     pub fn on_event(&self, listener: EventListener) {
         self.core.set_events(listener);
     }

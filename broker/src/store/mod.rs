@@ -10,6 +10,7 @@ pub mod backup;
 mod checkpoint;
 mod core;
 mod damage;
+mod events;
 mod flusher;
 pub mod folder;
 mod housekeeping;
@@ -28,7 +29,7 @@ use crate::engine::QueueId;
 use crate::engine::queue::{Seq, SeqRange};
 use crate::wire::message::Message;
 
-pub use self::core::{EventListener, StoreEvent};
+pub use self::events::{EventListener, StoreEvent};
 pub use flusher::{FlushError, SyncMode};
 pub use log_store::{LogStore, OpenError, Restored, RestoredQueue};
 pub use memory::MemoryStore;

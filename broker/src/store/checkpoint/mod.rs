@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::core::{Core, StoreEvent};
+use super::core::Core;
+use super::events::StoreEvent;
 
 pub(super) use copy::{CopyError, make_last, marker, read, write as write_copy};
 pub(super) use snapshot::{Position, Snapshot};
