@@ -16,7 +16,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use warren::config::{self, Sources};
 #[cfg(test)]
@@ -152,9 +152,29 @@ impl SettingFlags {
     }
 }
 
+/// The command line. Every command takes all settings, so that a script may name them in front of any; its help shows only those
+/// that it uses.
+fn command_line() -> clap::Command {
+    let mut command = Cli::command();
+    let settings: Vec<Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    let names: Vec<String> = command.get_subcommands().map(|found| found.get_name().to_owned()).collect();
+    for name in names {
+        let used: &[&str] = match name.as_str() {
+            "config" | "health" => continue,
+            "ctl" | "data" | "restore" => &["data", "config"],
+            _ => &[],
+        };
+        let unused = settings.iter().filter(|setting| !used.contains(&setting.get_id().as_str()));
+        let hidden: Vec<Arg> = unused.map(|setting| setting.clone().hide(true)).collect();
+        command = command.mut_subcommand(name, |found| found.args(hidden));
+    }
+    command
+}
+
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error),
     };
@@ -214,13 +234,13 @@ fn explain_usage(error: &clap::Error) -> ExitCode {
 /// The script for a shell.
 fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "warren", &mut script);
+    clap_complete::generate(shell, &mut command_line(), "warren", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Writes the pages for `man`.
 fn write_manual(folder: &Path) -> ExitCode {
-    match clap_mangen::generate_to(Cli::command(), folder) {
+    match clap_mangen::generate_to(command_line(), folder) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("warren: cannot write manual pages to {}: {error}", folder.display());
@@ -244,18 +264,46 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
     }
 
     #[test]
     fn the_help_shows_every_flag_that_a_setting_has() {
-        let help = Cli::command().render_help().to_string();
+        let help = command_line().render_help().to_string();
         let reference = config::reference();
         let flags: Vec<&str> =
             reference.lines().filter_map(|line| line.split_once(", flag ")?.1.strip_suffix('.')).collect();
         assert!(flags.len() >= 8, "{flags:?}");
         for flag in flags {
             assert!(help.contains(&format!("{flag} <")), "{flag} is missing in {help}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_a_command_shows_the_settings_that_it_uses_and_it_takes_all() {
+        let help = |path: &[&str]| {
+            let mut command = command_line();
+            command.build();
+            let mut found = &mut command;
+            for name in path {
+                found = found.find_subcommand_mut(name).unwrap();
+            }
+            found.render_help().to_string()
+        };
+        let shown = |path: &[&str], flag: &str| help(path).contains(flag);
+        assert!(shown(&["ctl", "list_users"], "--data") && !shown(&["ctl", "list_users"], "--bind"));
+        assert!(shown(&["restore"], "--data") && !shown(&["restore"], "--sync"));
+        assert!(shown(&["config"], "--sync") && shown(&["health"], "--port"));
+        assert!(!shown(&["completions"], "--data"));
+        for arguments in [["warren", "--data", "x", "ctl", "ping"], ["warren", "ctl", "ping", "--data", "x"]]
+        {
+            let matches = command_line().try_get_matches_from(arguments).unwrap();
+            assert_eq!(Cli::from_arg_matches(&matches).unwrap().settings.data.as_deref(), Some("x"));
+        }
+        for arguments in [["warren", "--port", "1", "ctl", "ping"], ["warren", "ctl", "ping", "--port", "1"]]
+        {
+            let matches = command_line().try_get_matches_from(arguments).unwrap();
+            assert_eq!(Cli::from_arg_matches(&matches).unwrap().settings.port.as_deref(), Some("1"));
         }
     }
 
